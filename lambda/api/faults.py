@@ -1,0 +1,111 @@
+"""Turns what SageMaker answers into problems: whose fault it is, and whether to try again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, ReadTimeoutError
+
+from problems import Problem
+
+INVOCATION_ERRORS = (ClientError, ConnectionError, HTTPClientError)
+THROTTLES = {
+    "ModelNotReadyException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+}
+UNAVAILABLE = {
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "InternalFailure",
+    "InternalDependencyException",
+}
+LONGEST_MESSAGE = 500
+
+
+def problem_of_invocation(
+    error: ClientError | ConnectionError | HTTPClientError, model: str
+) -> Problem | None:
+    """The problem to answer for a failed InvokeEndpoint; None when it is not the endpoint's."""
+    if isinstance(error, ReadTimeoutError):
+        return Problem(
+            "endpoint-timeout",
+            f"{model} did not answer in time: it may be waking up, or the input is too long",
+            retry_after_seconds=10,
+        )
+    if isinstance(error, ClientError):
+        return _problem_of_client_error(error, model)
+    return _unavailable(model)
+
+
+def is_throttle(error: ClientError) -> bool:
+    """Whether AWS asked to come back later."""
+    return error.response["Error"]["Code"] in THROTTLES
+
+
+def busy() -> Problem:
+    """The answer to a throttle outside of an invocation."""
+    return Problem("busy", "too many requests at once", retry_after_seconds=2)
+
+
+def handler_fault(original_message: str) -> dict[str, Any] | None:
+    """The fault object of our inference code inside a container's message, if there is one.
+
+    The inference toolkit wraps the exception's text into the `message` of its own JSON object.
+    """
+    decoder = json.JSONDecoder()
+    for start in (match.start() for match in re.finditer(r"\{", original_message)):
+        try:
+            found, _ = decoder.raw_decode(original_message, start)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(found, dict):
+            continue
+        if found.get("fault") in ("client", "server") and "code" in found:
+            return found
+        if isinstance(found.get("message"), str):
+            return handler_fault(found["message"])
+    return None
+
+
+def _problem_of_client_error(error: ClientError, model: str) -> Problem | None:
+    code = error.response["Error"]["Code"]
+    message = error.response["Error"].get("Message", "")
+    if code == "ModelError":
+        return _problem_of_model_error(error.response, model)
+    if code in THROTTLES:
+        return Problem(
+            "busy",
+            f"{model} takes no more requests at the moment, or is waking up",
+            retry_after_seconds=5,
+        )
+    if code in UNAVAILABLE:
+        return _unavailable(model)
+    if code in ("ValidationError", "ValidationException"):
+        if re.search(r"not found|could not find|not in service|InService", message, re.IGNORECASE):
+            return _unavailable(model)
+        return Problem("model-fault", f"the endpoint of {model} refused the request")
+    return None
+
+
+def _problem_of_model_error(response: Mapping[str, Any], model: str) -> Problem:
+    if response.get("OriginalStatusCode") == 413:
+        return Problem("body-too-large", f"the body is too large for the container of {model}")
+    fault = handler_fault(str(response.get("OriginalMessage", "")))
+    if fault is not None and fault["fault"] == "client":
+        return Problem("invalid-input", str(fault.get("message", ""))[:LONGEST_MESSAGE])
+    return Problem("model-fault", f"{model} could not answer; its log has the reason")
+
+
+def _unavailable(model: str) -> Problem:
+    return Problem(
+        "endpoint-unavailable",
+        f"the endpoint of {model} is not available at the moment",
+        retry_after_seconds=30,
+    )

@@ -1,0 +1,164 @@
+"""What a caller asks, read from the HTTP request and checked before anything is invoked.
+
+The container answers every fault of a request with the same 400, so the distinctions are made here:
+400 malformed, 406 Accept, 413 size, 415 content type, 422 fields.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
+
+import fields
+from problems import Problem
+
+JSON = "application/json"
+VERBOSE = "application/json;verbose"
+TEXT = "application/x-text"
+LINES = "application/jsonlines"
+TEXT_TYPES = {"text/plain", TEXT}
+LINES_TYPES = {LINES, "application/x-ndjson", "application/x-jsonlines"}
+# Below the 4 MB of a serverless endpoint, and the 6 MB of Lambda's event and a real-time one.
+LARGEST_BODY_BYTES = {"serverless": 3_900_000}
+LARGEST_BODY_BYTES_ELSEWHERE = 5_500_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A request to an endpoint. The headers are ours: the container matches them to the letter."""
+
+    body: bytes
+    content_type: str
+    accept: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch reads: JSON lines sent along, or an S3 URI."""
+
+    lines: bytes | None
+    input_uri: str | None
+
+
+def prediction(event: APIGatewayProxyEvent, *, task: str, kind: str) -> Prediction:
+    """Read a request for a prediction; raises a problem."""
+    content_type = _content_type(event, {JSON, *TEXT_TYPES})
+    accept = _accept(event, task)
+    body = _body(event, LARGEST_BODY_BYTES.get(kind, LARGEST_BODY_BYTES_ELSEWHERE))
+    if content_type in TEXT_TYPES:
+        fields.check(task, {"inputs": _text(body)})
+        return Prediction(body=body, content_type=TEXT, accept=accept)
+    asked = fields.check(task, _json_object(body))
+    return Prediction(body=json.dumps(asked).encode(), content_type=JSON, accept=accept)
+
+
+def batch(event: APIGatewayProxyEvent) -> Batch:
+    """Read a request for a batch; raises a problem. Single lines are the model's to judge."""
+    content_type = _content_type(event, {JSON, *LINES_TYPES})
+    body = _body(event, LARGEST_BODY_BYTES_ELSEWHERE)
+    if content_type in LINES_TYPES:
+        _text(body)
+        return Batch(lines=_some_lines(body), input_uri=None)
+    asked = _json_object(body)
+    match sorted(asked):
+        case ["lines"]:
+            return Batch(lines=_some_lines(_json_lines(asked["lines"])), input_uri=None)
+        case ["input"]:
+            return Batch(lines=None, input_uri=_s3_uri(asked["input"]))
+    raise Problem(
+        "invalid-request",
+        f"a batch takes either lines or input, got {', '.join(sorted(asked)) or 'neither'}",
+    )
+
+
+def _content_type(event: APIGatewayProxyEvent, allowed: set[str]) -> str:
+    given = event.headers.get("content-type") or ""
+    media_type, *parameters = (part.strip().lower() for part in given.split(";"))
+    utf8 = {"charset=utf-8", 'charset="utf-8"', ""}
+    if media_type not in allowed or not set(parameters) <= utf8:
+        raise Problem(
+            "unsupported-content-type",
+            f"content-type: {' or '.join(sorted(allowed))} (in UTF-8), got {given[:100]!r}",
+        )
+    return media_type
+
+
+def _accept(event: APIGatewayProxyEvent, task: str) -> str:
+    given = event.headers.get("accept") or "*/*"
+    ranges = [
+        [part.strip().lower() for part in media_range.split(";")]
+        for media_range in given.split(",")
+    ]
+    wanted = [(kind, parameters) for kind, *parameters in ranges if "q=0" not in parameters]
+    if any(kind == JSON and "verbose" in parameters for kind, parameters in wanted):
+        if task in fields.CLASSIFICATIONS:
+            return VERBOSE
+        raise Problem(
+            "not-acceptable", f"accept: {VERBOSE} is for classification only, the task is {task}"
+        )
+    if any(kind in (JSON, "application/*", "*/*") for kind, _ in wanted):
+        return JSON
+    raise Problem("not-acceptable", f"accept: {JSON} or {VERBOSE}, got {given[:100]!r}")
+
+
+def _body(event: APIGatewayProxyEvent, largest_bytes: int) -> bytes:
+    raw = event.body or ""
+    if event.is_base64_encoded:
+        try:
+            body = base64.b64decode(raw, validate=True)
+        except binascii.Error as error:
+            raise Problem("malformed-body", "the body is not valid base64") from error
+    else:
+        body = raw.encode("utf-8", errors="surrogatepass")
+    if len(body) > largest_bytes:
+        raise Problem(
+            "body-too-large", f"the body has {len(body)} bytes, at most {largest_bytes} are taken"
+        )
+    if not body.strip():
+        raise Problem("malformed-body", "the body is empty")
+    return body
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem("malformed-body", "the body is not valid UTF-8") from error
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        asked = json.loads(_text(body), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem("malformed-body", "the body is not valid JSON") from error
+    if not isinstance(asked, dict):
+        raise Problem("malformed-body", "the body must be a JSON object")
+    return asked
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _json_lines(lines: object) -> bytes:
+    if not isinstance(lines, list):
+        raise Problem("invalid-request", "lines: must be a list of objects or texts")
+    objects = [{"inputs": line} if isinstance(line, str) else line for line in lines]
+    return "".join(f"{json.dumps(line)}\n" for line in objects).encode()
+
+
+def _some_lines(lines: bytes) -> bytes:
+    if not lines.strip():
+        raise Problem("invalid-request", "lines: there is none")
+    return lines if lines.endswith(b"\n") else lines + b"\n"
+
+
+def _s3_uri(uri: object) -> str:
+    if not isinstance(uri, str):
+        raise Problem("invalid-request", "input: must be an s3:// URI")
+    return uri

@@ -1,0 +1,135 @@
+"""Invokes an endpoint with a sample and judges the answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from typing import Any, TypeAlias
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+import samples
+
+Client: TypeAlias = Any  # boto3 makes the methods of its clients at run time
+
+WAKING = {
+    "ModelNotReadyException",
+    "Throttling",
+    "ThrottlingException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "InternalFailure",
+    "InternalDependencyException",
+}
+PAUSE_SECONDS = 2
+# A container that answers 5xx may still be starting its workers; one that keeps on is broken.
+MOST_CONTAINER_FAULTS = 5
+
+
+class SmokeTestError(Exception):
+    """The endpoint must not serve; the text says why."""
+
+
+@cache
+def runtime() -> Client:
+    """Invokes the endpoint."""
+    return boto3.client(
+        "sagemaker-runtime",
+        config=Config(connect_timeout=5, read_timeout=65, retries={"total_max_attempts": 1}),
+    )
+
+
+@cache
+def sagemaker() -> Client:
+    """Describes the endpoint."""
+    return boto3.client("sagemaker")
+
+
+@cache
+def cloudformation() -> Client:
+    """Describes the stack that waits for the answer."""
+    return boto3.client("cloudformation")
+
+
+def is_rolling_back(stack_name: str) -> bool:
+    """Whether the stack is undoing its last change."""
+    [stack] = cloudformation().describe_stacks(StackName=stack_name)["Stacks"]
+    return "ROLLBACK" in stack["StackStatus"]
+
+
+def prove(*, name: str, config_name: str, task: str, seconds_left: float) -> None:
+    """Wait until the endpoint answers a sample of its task well; raises SmokeTestError."""
+    deadline = time.monotonic() + seconds_left
+    _wait_until_in_service(name, config_name, deadline)
+    answer = _invoke(name, samples.request(task), deadline)
+    if complaint := samples.complaint(task, answer):
+        raise SmokeTestError(complaint)
+
+
+def _wait_until_in_service(name: str, config_name: str, deadline: float) -> None:
+    while True:
+        described = sagemaker().describe_endpoint(EndpointName=name)
+        status = described["EndpointStatus"]
+        if status == "InService":
+            break
+        if status in ("Failed", "OutOfService", "UpdateRollbackFailed"):
+            raise SmokeTestError(f"it is {status}: {described.get('FailureReason', 'no reason')}")
+        _pause(deadline, f"it is still {status}")
+    if described["EndpointConfigName"] != config_name:
+        raise SmokeTestError(
+            f"it serves endpoint config {described['EndpointConfigName']}, not {config_name}: "
+            f"its update was undone ({described.get('FailureReason', 'no reason given')})"
+        )
+
+
+def _invoke(name: str, request: bytes, deadline: float) -> str:
+    container_faults = 0
+    while True:
+        try:
+            answer = runtime().invoke_endpoint(
+                EndpointName=name,
+                ContentType="application/json",
+                Accept="application/json",
+                Body=request,
+            )
+            body: bytes = answer["Body"].read()
+            return body.decode("utf-8", errors="replace")
+        except ClientError as error:
+            response: Any = error.response
+            reason = _reason(response)
+            if response["Error"]["Code"] == "ModelError":
+                container_faults += 1
+                if (
+                    response.get("OriginalStatusCode", 0) < 500
+                    or container_faults == MOST_CONTAINER_FAULTS
+                ):
+                    raise SmokeTestError(f"it answered: {reason}") from error
+            elif response["Error"]["Code"] not in WAKING:
+                raise SmokeTestError(f"it could not be invoked: {reason}") from error
+        except (ConnectionError, HTTPClientError) as error:
+            reason = str(error)
+        _pause(deadline, f"it gave no answer: {reason}")
+
+
+def _pause(deadline: float, reason: str) -> None:
+    if time.monotonic() + PAUSE_SECONDS > deadline:
+        raise SmokeTestError(f"{reason}, and the time to wait is over")
+    time.sleep(PAUSE_SECONDS)
+
+
+def _reason(response: dict[str, Any]) -> str:
+    original = response.get("OriginalMessage") or response["Error"].get("Message", "")
+    return _innermost(str(original))
+
+
+def _innermost(message: str) -> str:
+    """The text at the heart of the container's nested JSON messages."""
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return message
+    inner = found.get("message") if isinstance(found, dict) else None
+    return _innermost(inner) if isinstance(inner, str) else message

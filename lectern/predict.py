@@ -1,0 +1,77 @@
+"""`lectern predict`: asks a model's endpoint directly, without the HTTP API."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+from rich.table import Table
+
+from lectern.deployment import Deployment, Model, connect
+from lectern.faults import LecternError, UsageError
+from lectern.options import Json, Local, Name, Stage, chosen
+from lectern.output import Output
+
+
+def predict(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="The model's name in the settings.")],
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.", metavar="TEXT...")],
+    local: Local = False,
+    stage: Stage = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a model's endpoint what it makes of TEXT."""
+    options = chosen(context, local=local, stage=stage, name=name, as_json=as_json)
+    output = Output(as_json=options.as_json)
+    deployment = connect(options)
+    found = deployment.model(model)
+    with output.working(f"asking {model}"):
+        answers = ask(deployment, found, texts)
+    output.show(answers, _table(texts, answers))
+
+
+def ask(deployment: Deployment, model: Model, texts: list[str]) -> list[dict[str, Any]]:
+    """The endpoint's answers in the order of the texts; raises when it gives none."""
+    if model.kind == "none":
+        raise UsageError(
+            f"model: {model.name} has no endpoint (endpoint.kind is none): use `lectern batch`"
+        )
+    record = deployment.record(model)
+    endpoint = (record or {}).get("endpoint") or model.endpoint
+    if record is None or endpoint is None:
+        raise LecternError(
+            f"no version of {model.name} is approved yet: use `lectern approve {model.pipeline}`"
+            if model.pipeline
+            else f"{model.name} is not deployed yet: use `lectern deploy`"
+        )
+    try:
+        response = deployment.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=endpoint,
+            ContentType="application/json",
+            Accept="application/json",
+            Body=json.dumps({"inputs": texts}).encode(),
+        )
+    except ClientError as error:
+        reason = _reason(error)
+        raise LecternError(f"the endpoint {endpoint} answered: {reason}") from error
+    answers: list[dict[str, Any]] = json.loads(response["Body"].read())
+    return answers
+
+
+def _reason(error: ClientError) -> str:
+    response: Any = error.response
+    return str(response.get("OriginalMessage") or response["Error"].get("Message", ""))
+
+
+def _table(texts: list[str], answers: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("label", no_wrap=True)
+    table.add_column("score", justify="right")
+    table.add_column("text")
+    for text, answer in zip(texts, answers, strict=True):
+        table.add_row(answer["label"], f"{answer['score']:.3f}", text)
+    return table

@@ -1,0 +1,222 @@
+"""The smoke test of a deployment: what it accepts, what it refuses, and that it always answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.functions.stand_ins import (
+    Context,
+    Refusal,
+    SageMaker,
+    answers,
+    load_function,
+    model_error,
+    refuses,
+    serve,
+)
+from tests.functions.test_release import CloudFormation
+
+GOOD = answers([{"label": "billing", "score": 0.8}, {"label": "account", "score": 0.2}])
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def smoke(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = load_function("smoke")
+    monkeypatch.setattr(module.endpoint, "PAUSE_SECONDS", 0.05)
+    return module
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Where CloudFormation waits for the answer, and what it was told."""
+    heard: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            assert self.headers["content-type"] == ""
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serve(server)
+    yield f"http://127.0.0.1:{server.server_port}/answer?signed", heard
+    server.shutdown()
+
+
+@pytest.fixture
+def run(
+    smoke: ModuleType,
+    sagemaker: SageMaker,
+    told: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Runs the test on an endpoint in service; returns what CloudFormation is told."""
+    sagemaker.operations["DescribeEndpoint"] = endpoint()
+    url, heard = told
+
+    def send(
+        request: str = "Create", stack_status: str = "UPDATE_IN_PROGRESS", seconds: float = 17
+    ) -> dict[str, Any]:
+        event = {
+            "RequestType": request,
+            "ResponseURL": url,
+            "StackId": "arn:stack",
+            "RequestId": "request",
+            "LogicalResourceId": "TicketsSmokeTest",
+            "ResourceProperties": {
+                "EndpointName": "lectern-test-tickets",
+                "EndpointConfigName": "config-2",
+                "Task": "text-classification",
+                "StackName": "lectern-test-inference",
+            },
+        }
+        with CloudFormation(stack_status, "") as cloudformation:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", cloudformation.url)
+            smoke.handler(event, Context(seconds))
+        [answer] = heard
+        assert answer["PhysicalResourceId"] == "lectern-test-tickets"
+        assert (answer["StackId"], answer["RequestId"]) == ("arn:stack", "request")
+        assert answer["LogicalResourceId"] == "TicketsSmokeTest"
+        assert len(json.dumps(answer)) < 4096
+        return answer
+
+    return send
+
+
+def endpoint(
+    status: str = "InService", config: str = "config-2", **more: str
+) -> Callable[[dict[str, Any]], Any]:
+    return lambda asked: {
+        "EndpointName": asked["EndpointName"],
+        "EndpointConfigName": config,
+        "EndpointStatus": status,
+        **more,
+    }
+
+
+def test_a_good_answer_passes(run: Run, sagemaker: SageMaker) -> None:
+    sagemaker.invoke = GOOD
+    assert run()["Status"] == "SUCCESS"
+    [asked] = sagemaker.invocations
+    assert asked["endpoint"] == "lectern-test-tickets"
+    assert asked["headers"]["content-type"] == asked["headers"]["accept"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("reason", "invoke"),
+    [
+        (
+            "the weights lack",
+            model_error(
+                json.dumps(
+                    {
+                        "code": "model_not_loaded",
+                        "fault": "server",
+                        "message": "the weights lack classifier.weight",
+                    }
+                )
+            ),
+        ),
+        ("No such file", model_error("[Errno 2] No such file or directory")),
+        ("Worker died", model_error("Worker died.", original_status=500)),
+        ("not JSON", lambda _: (200, {}, b"<html>")),
+        ("shape", answers([])),
+        ("shape", answers({"label": "a", "score": 1.0})),
+        ("shape", answers([{"label": 1, "score": 0.5}])),
+        ("not finite", lambda _: (200, {}, b'[{"label": "a", "score": NaN}]')),
+        ("could not be invoked", refuses("ValidationError", "no")),
+    ],
+)
+def test_a_bad_endpoint_fails_the_deployment_with_its_own_reason(
+    run: Run, sagemaker: SageMaker, reason: str, invoke: Any
+) -> None:
+    sagemaker.invoke = invoke
+    answer = run()
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith("smoke test of lectern-test-tickets: ")
+    assert reason in answer["Reason"]
+
+
+def test_a_long_reason_is_trimmed_to_what_cloudformation_takes(
+    run: Run, sagemaker: SageMaker
+) -> None:
+    sagemaker.invoke = model_error("x" * 10_000)
+    assert run()["Status"] == "FAILED"
+
+
+def test_an_endpoint_that_wakes_up_in_time_passes(run: Run, sagemaker: SageMaker) -> None:
+    script = [
+        refuses("ModelNotReadyException", status=429),
+        refuses("ThrottlingException"),
+        model_error("", original_status=503),
+        GOOD,
+    ]
+    sagemaker.invoke = lambda call: script.pop(0)(call)
+    assert run()["Status"] == "SUCCESS"
+    assert len(sagemaker.invocations) == 4
+
+
+def test_an_endpoint_that_never_wakes_up_fails_before_the_function_ends(
+    run: Run, sagemaker: SageMaker
+) -> None:
+    sagemaker.invoke = refuses("ModelNotReadyException", "still loading", status=429)
+    answer = run(seconds=15.5)
+    assert answer["Status"] == "FAILED"
+    assert "still loading" in answer["Reason"]
+
+
+def test_an_update_that_was_silently_undone_fails(run: Run, sagemaker: SageMaker) -> None:
+    sagemaker.invoke = GOOD
+    sagemaker.operations["DescribeEndpoint"] = endpoint(
+        config="config-1", FailureReason="the ping health check failed"
+    )
+    answer = run("Update")
+    assert answer["Status"] == "FAILED"
+    assert "config-1, not config-2" in answer["Reason"]
+    assert "the ping health check failed" in answer["Reason"]
+    assert sagemaker.invocations == []
+
+
+def test_an_endpoint_that_is_still_updating_is_waited_for(run: Run, sagemaker: SageMaker) -> None:
+    states = ["Updating", "SystemUpdating", "InService"]
+    sagemaker.operations["DescribeEndpoint"] = lambda asked: endpoint(states.pop(0))(asked)
+    sagemaker.invoke = GOOD
+    assert run()["Status"] == "SUCCESS"
+
+
+def test_a_failed_endpoint_fails_with_sagemakers_reason(run: Run, sagemaker: SageMaker) -> None:
+    sagemaker.operations["DescribeEndpoint"] = endpoint("Failed", FailureReason="no model.tar.gz")
+    assert "no model.tar.gz" in run()["Reason"]
+
+
+@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
+def test_a_rollback_is_never_blocked(run: Run, sagemaker: SageMaker, status: str) -> None:
+    sagemaker.operations["DescribeEndpoint"] = endpoint("Failed")
+    assert run("Update", stack_status=status)["Status"] == "SUCCESS"
+    assert sagemaker.invocations == []
+
+
+def test_a_deletion_is_never_blocked(run: Run, sagemaker: SageMaker) -> None:
+    sagemaker.operations.clear()
+    assert run("Delete", stack_status="DELETE_IN_PROGRESS")["Status"] == "SUCCESS"
+
+
+def test_an_unexpected_fault_is_answered_too(run: Run, sagemaker: SageMaker) -> None:
+    def refuse(_: Any) -> Any:
+        raise Refusal("AccessDeniedException", "not authorized to perform: DescribeEndpoint")
+
+    sagemaker.operations["DescribeEndpoint"] = refuse
+    answer = run()
+    assert answer["Status"] == "FAILED"
+    assert "not authorized" in answer["Reason"]

@@ -1,0 +1,53 @@
+"""Archives that are the same bytes for the same files: sorted names, no owners, no clocks."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_OLDEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_IGNORED = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store")
+
+
+def files_below(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """Every file of `folder` by its name in an archive, without caches and compiled files."""
+    return {
+        f"{prefix}{path.relative_to(folder).as_posix()}": path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not any(part in _IGNORED for part in path.relative_to(folder).parts)
+    }
+
+
+def write_tar_gz(target: Path, files: Mapping[str, Path]) -> None:
+    """A gzip tar of `files` (name in the archive: file on disk)."""
+    with (
+        target.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=6) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name, path in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            with path.open("rb") as content:
+                archive.addfile(entry, content)
+
+
+def write_zip(target: Path, files: Mapping[str, Path]) -> None:
+    """A zip of `files` (name in the archive: file on disk)."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, path in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _OLDEST_ZIP_TIME)
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes(), compresslevel=6)
+
+
+def unpack_tar_gz(source: Path, folder: Path) -> None:
+    """The files of a gzip tar, in `folder`."""
+    with tarfile.open(source, "r:gz") as archive:
+        archive.extractall(folder, filter="data")

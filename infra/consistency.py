@@ -1,0 +1,153 @@
+"""The faults that no setting has by itself: two settings that do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from infra import images, instance_types
+from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
+from infra.explanations import shown
+from infra.faults import Fault, choices
+from infra.settings import (
+    BatchSettings,
+    Endpoint,
+    ModelSource,
+    PathSource,
+    PipelineSettings,
+    PipelineSource,
+    Source,
+    SplitSettings,
+    pascal_case,
+    runs_on_gpu,
+)
+
+Place = tuple[str, ...]
+Part = TypeVar("Part")
+_SOURCE: TypeAdapter[ModelSource] = TypeAdapter(Source)
+_ENDPOINT: TypeAdapter[Endpoint] = TypeAdapter(Endpoint)
+_BATCH = TypeAdapter(BatchSettings)
+_SPLIT = TypeAdapter(SplitSettings)
+
+
+def faults(data: Mapping[str, Any], project: Path) -> list[Fault]:
+    """Every such fault; a section that is malformed by itself is passed over."""
+    models, pipelines = _sections(data.get("models")), _sections(data.get("pipelines"))
+    return [
+        *_clashes("models", models),
+        *_clashes("pipelines", pipelines),
+        *_training_region_faults(data.get("region"), pipelines),
+        *(f for name, raw in models.items() for f in _model_faults(name, raw, pipelines, project)),
+        *(f for name, raw in pipelines.items() for f in _pipeline_faults(name, raw)),
+    ]
+
+
+def _sections(parts: object) -> dict[str, dict[str, Any]]:
+    items = parts.items() if isinstance(parts, dict) else ()
+    return {name: part for name, part in items if isinstance(part, dict)}
+
+
+def _valid(adapter: TypeAdapter[Part], part: object) -> Part | None:
+    try:
+        return adapter.validate_python(part)
+    except ValidationError:
+        return None
+
+
+def _clashes(section: str, parts: Mapping[str, Any]) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for name in parts:
+        other = seen.setdefault(pascal_case(name), name)
+        if other != name:
+            yield Fault(
+                (section, name),
+                f"got {name!r} beside {other!r}, and both become {pascal_case(name)} in the "
+                "templates: rename one",
+            )
+
+
+def _training_region_faults(region: object, pipelines: Mapping[str, Any]) -> Iterator[Fault]:
+    if region in images.INFERENCE_ONLY_ACCOUNTS and pipelines:
+        yield Fault(
+            ("region",),
+            f"got {region!r}, which holds no training image: train in another region and serve "
+            "here by source.artifact, without pipelines",
+        )
+
+
+def _model_faults(
+    name: str, raw: Mapping[str, Any], pipelines: Mapping[str, Any], project: Path
+) -> Iterator[Fault]:
+    place = ("models", name)
+    source = _valid(_SOURCE, raw.get("source"))
+    endpoint = _valid(_ENDPOINT, raw.get("endpoint"))
+    batch = _valid(_BATCH, raw.get("batch"))
+    if isinstance(source, PipelineSource) and source.pipeline not in pipelines:
+        allowed = f"allowed are {choices(list(pipelines))}" if pipelines else "there are none"
+        yield Fault((*place, "source", "pipeline"), f"got {source.pipeline!r}, {allowed}")
+    if isinstance(source, PathSource):
+        yield from _path_faults((*place, "source", "path"), source.path, project)
+    if batch is not None:
+        yield from _in_flight_faults((*place, "batch", "max_concurrent_requests"), batch)
+    if batch is not None and endpoint is not None:
+        yield from _image_faults((*place, "batch", "instance_type"), endpoint, batch)
+
+
+def _path_faults(at: Place, given: str, project: Path) -> Iterator[Fault]:
+    path = project / given
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            reason = "name a directory that save_pretrained wrote"
+            yield Fault(at, f"got {given!r}, a directory without config.json: {reason}")
+    elif not path.is_file():
+        yield Fault(at, f"got {given!r}, but nothing is there, seen from the project's directory")
+    elif not given.endswith(".tar.gz"):
+        yield Fault(at, f"got {given!r}, allowed is a directory or a model.tar.gz")
+
+
+def _in_flight_faults(at: Place, batch: BatchSettings) -> Iterator[Fault]:
+    if batch.max_payload_mb * batch.max_concurrent_requests > MAX_TRANSFORM_MB_IN_FLIGHT:
+        yield Fault(
+            at,
+            f"got {batch.max_concurrent_requests}, allowed with max_payload_mb "
+            f"{batch.max_payload_mb} is {MAX_TRANSFORM_MB_IN_FLIGHT // batch.max_payload_mb} or "
+            f"less: a transform job holds {MAX_TRANSFORM_MB_IN_FLIGHT} MB of requests",
+        )
+
+
+def _image_faults(at: Place, endpoint: Endpoint, batch: BatchSettings) -> Iterator[Fault]:
+    gpu = runs_on_gpu(endpoint, batch)
+    if instance_types.has_gpu(batch.instance_type) != gpu:
+        yield Fault(
+            at,
+            f"got {batch.instance_type!r}, allowed is a type {'with' if gpu else 'without'} a GPU, "
+            "as the endpoint has it: a model has one image for both; for the other machine define "
+            "a second model with endpoint.kind none",
+        )
+
+
+def _pipeline_faults(name: str, raw: Mapping[str, Any]) -> Iterator[Fault]:
+    place = ("pipelines", name)
+    split = _valid(_SPLIT, raw.get("split", {}))
+    if split is not None and split.validation + split.test >= 1:
+        yield Fault(
+            (*place, "split"),
+            f"got validation {split.validation} and test {split.test}, allowed is a sum below 1: "
+            "the rest is what training sees",
+        )
+    default_runtime = PipelineSettings.model_fields["max_runtime_seconds"].default
+    runtime = raw.get("max_runtime_seconds", default_runtime)
+    wait, spot = raw.get("max_wait_seconds"), raw.get("spot", False)
+    at = (*place, "max_wait_seconds")
+    if not (isinstance(runtime, int) and isinstance(wait, int | None) and isinstance(spot, bool)):
+        return
+    if spot and (wait is None or wait < runtime):
+        allowed = f"allowed with spot is max_runtime_seconds ({runtime}) or more"
+        yield Fault(at, f"got {shown(wait)}, {allowed}: the wait counts the run too")
+    if not spot and wait is not None:
+        yield Fault(
+            at, f"got {wait}, allowed without spot is nothing: remove it, or set spot: true"
+        )

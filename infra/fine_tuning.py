@@ -1,0 +1,159 @@
+"""One fine-tuning pipeline: the SageMaker pipeline, its registry and its three roles."""
+
+from __future__ import annotations
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from infra import access, instance_types
+from infra.images import TRAINING, inference_image
+from infra.kept import removal_policy
+from infra.pipeline_definition import Surroundings, pipeline_definition
+from infra.settings import RealTimeEndpoint, Settings
+from infra.source_bundle import SourceAssets
+from infra.storage_stack import StorageStack
+
+
+class FineTuning(Construct):
+    """A pipeline that trains, measures, gates and registers versions of a model."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        pipeline: str,
+        settings: Settings,
+        storage: StorageStack,
+        sources: SourceAssets,
+    ) -> None:
+        super().__init__(scope, id)
+        self._pipeline, self._settings, self._storage = pipeline, settings, storage
+        self._sources = sources
+        own = settings.pipelines[pipeline]
+        self._processing_image = inference_image(
+            gpu=instance_types.has_gpu(own.processing_instance_type)
+        )
+        self.registry = sagemaker.CfnModelPackageGroup(
+            self, "Registry", model_package_group_name=settings.pipeline_name(pipeline)
+        )
+        self.registry.apply_removal_policy(removal_policy(settings))
+        processing_role, training_role = self._processing_role(), self._training_role()
+        pipeline_role, grants = self._pipeline_role(processing_role, training_role)
+        stack = Stack.of(self)
+        document = pipeline_definition(own, self._surroundings(processing_role, training_role))
+        self.pipeline = sagemaker.CfnPipeline(
+            self,
+            "Pipeline",
+            pipeline_name=settings.pipeline_name(pipeline),
+            pipeline_definition={"PipelineDefinitionBody": stack.to_json_string(document)},
+            role_arn=pipeline_role.role_arn,
+        )
+        # CreatePipeline checks what its role may pass on, so the role's policy must exist first.
+        for grant in grants:
+            grant.apply_before(self.pipeline)
+
+    def _surroundings(self, processing_role: iam.Role, training_role: iam.Role) -> Surroundings:
+        models, region = self._settings.models_of(self._pipeline), self._settings.region
+        on_gpu = any(model.on_gpu for model in models)
+        endpoints = [model.endpoint for model in models]
+        training, processing = self._sources.training, self._sources.processing
+        return Surroundings(
+            pipeline=self._pipeline,
+            model_package_group=self.registry.model_package_group_name,
+            processing_role_arn=processing_role.role_arn,
+            training_role_arn=training_role.role_arn,
+            processing_image=self._processing_image.uri(region),
+            training_image=TRAINING.uri(region),
+            inference_image=inference_image(gpu=on_gpu).uri(region),
+            key_arn=self._storage.key.key_arn,
+            processing_source_uri=processing.s3_object_url,
+            processing_source_file=processing.s3_object_key,
+            training_source_uri=training.s3_object_url,
+            training_source_file=training.s3_object_key,
+            artifacts_uri=f"s3://{self._storage.artifacts.bucket_name}",
+            serving_instance_types=tuple(
+                sorted({e.instance_type for e in endpoints if isinstance(e, RealTimeEndpoint)})
+            ),
+            transform_instance_types=tuple(sorted({m.batch.instance_type for m in models})),
+        )
+
+    def _processing_role(self) -> iam.Role:
+        role = access.sagemaker_role(
+            self, "ProcessingRole", description="prepares rows, stages encoders, evaluates models"
+        )
+        storage, below = self._storage, f"pipelines/{self._pipeline}"
+        access.grant_read_asset(self._sources.processing, role)
+        access.grant_read_objects(storage.data, role, f"{below}/data/*")
+        access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*", f"{below}/models/*")
+        access.grant_write_objects(storage.artifacts, role, f"{below}/runs/*")
+        access.grant_use_key(storage.key, role)
+        access.grant_volume_key(storage.key, role)
+        access.grant_container(
+            role,
+            images=[self._processing_image],
+            log_groups=["ProcessingJobs"],
+            kinds=["ProcessingJobs"],
+        )
+        return role
+
+    def _training_role(self) -> iam.Role:
+        role = access.sagemaker_role(self, "TrainingRole", description="trains, without a network")
+        storage, below = self._storage, f"pipelines/{self._pipeline}"
+        access.grant_read_asset(self._sources.training, role)
+        access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*")
+        access.grant_write_objects(storage.artifacts, role, f"{below}/models/*")
+        access.grant_use_key(storage.key, role)
+        access.grant_volume_key(storage.key, role)
+        access.grant_container(
+            role, images=[TRAINING], log_groups=["TrainingJobs"], kinds=["TrainingJobs"]
+        )
+        return role
+
+    def _pipeline_role(
+        self, processing_role: iam.Role, training_role: iam.Role
+    ) -> tuple[iam.Role, list[iam.Grant]]:
+        role = access.sagemaker_role(self, "PipelineRole", description="starts the pipeline's jobs")
+        group = self._settings.pipeline_name(self._pipeline)
+        jobs = [access.arn(self, "sagemaker", f"{kind}-job/pipelines-*") for kind in _JOBS]
+        packages = [
+            access.arn(self, "sagemaker", f"model-package/{group}/*"),
+            access.arn(self, "sagemaker", f"model-package-group/{group}"),
+        ]
+        evaluations = f"pipelines/{self._pipeline}/runs/*"
+        grants = [
+            access.grant_pass_role(processing_role, role, "sagemaker.amazonaws.com"),
+            access.grant_pass_role(training_role, role, "sagemaker.amazonaws.com"),
+            access.allow(
+                role,
+                *_JOB_ACTIONS,
+                on=jobs,
+                wildcard_because="SageMaker names the jobs of a pipeline, beginning so",
+            ),
+            access.allow(
+                role,
+                *_REGISTRY_ACTIONS,
+                on=packages,
+                wildcard_because="the registry numbers the versions",
+            ),
+            # The gate reads evaluation.json with this role.
+            access.grant_objects(self._storage.artifacts, role, "s3:GetObject", keys=[evaluations]),
+            access.grant_use_key(self._storage.key, role),
+        ]
+        return role, grants
+
+
+_JOBS = ("processing", "training")
+_JOB_ACTIONS = ["sagemaker:AddTags"] + [
+    f"sagemaker:{verb}{kind}Job"
+    for kind in ("Processing", "Training")
+    for verb in ("Create", "Describe", "Stop")
+]
+_REGISTRY_ACTIONS = [
+    "sagemaker:AddTags",
+    "sagemaker:CreateModelPackage",
+    "sagemaker:DescribeModelPackage",
+    "sagemaker:DescribeModelPackageGroup",
+]

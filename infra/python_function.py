@@ -1,0 +1,63 @@
+"""A Python function of `lambda/`: its code, its own role and its own log group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra import access
+from infra.acknowledged import acknowledge
+from infra.kept import log_group
+from infra.lambda_bundle import function_zip
+from infra.settings import Settings
+
+
+class PythonFunction(Construct):
+    """`lambda/<folder>/handler.py` on arm64, allowed to write its log and nothing else."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        folder: str,
+        description: str,
+        settings: Settings,
+        timeout: Duration,
+        memory_mb: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        super().__init__(scope, id)
+        log = log_group(self, "Log", settings=settings)
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        access.allow(
+            self.role,
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            on=[log.log_group_arn],
+        )
+        # The zip is read while the function is made, and gone afterwards.
+        with function_zip(folder) as code:
+            self.function = lambda_.Function(
+                self,
+                "Function",
+                code=lambda_.Code.from_asset(code),
+                handler="handler.handler",
+                runtime=lambda_.Runtime.PYTHON_3_13,
+                architecture=lambda_.Architecture.ARM_64,
+                description=description,
+                role=self.role,
+                timeout=timeout,
+                memory_size=memory_mb,
+                environment=environment,
+                log_group=log,
+            )
+        acknowledge(
+            self.function,
+            "AwsSolutions-L1",
+            "Python 3.13 is a maintained runtime; a newer one is taken on purpose, not by date",
+        )

@@ -1,0 +1,40 @@
+"""How models come to be: a fine-tuning pipeline and a registry for each entry of `pipelines`."""
+
+from __future__ import annotations
+
+import json
+
+from aws_cdk import CfnOutput, Environment, Stack
+from constructs import Construct
+
+from infra.fine_tuning import FineTuning
+from infra.settings import Settings, pascal_case
+from infra.source_bundle import source_assets
+from infra.storage_stack import StorageStack
+
+
+class TrainingStack(Stack):
+    """Every pipeline of the stage."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        storage: StorageStack,
+    ) -> None:
+        super().__init__(scope, id, env=Environment(region=settings.region))
+        sources = source_assets(self)
+        for pipeline in settings.pipelines:
+            FineTuning(
+                self,
+                pascal_case(pipeline),
+                pipeline=pipeline,
+                settings=settings,
+                storage=storage,
+                sources=sources,
+            )
+        names = {pipeline: settings.pipeline_name(pipeline) for pipeline in settings.pipelines}
+        catalogue = {key: {"pipeline": name, "group": name} for key, name in names.items()}
+        CfnOutput(self, "Pipelines", value=json.dumps(catalogue))

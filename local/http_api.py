@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -13,10 +15,13 @@ from local.sagemaker.errors import SageMakerError, UnknownOperationException
 from local.sagemaker.service import SageMaker
 
 CONTROL_TYPE = "application/x-amz-json-1.1"
+# As many invocations as an endpoint's queue may hold at once, away from the control plane's threads.
+CONCURRENT_INVOCATIONS = 100
 
 
 def handler(sagemaker: SageMaker) -> Handler:
     """Answer requests signed for SageMaker; its calls may block, so each has a thread."""
+    invocations = ThreadPoolExecutor(CONCURRENT_INVOCATIONS, thread_name_prefix="invocation")
 
     async def handle(
         method: str,
@@ -26,10 +31,18 @@ def handler(sagemaker: SageMaker) -> Handler:
         query: Mapping[str, list[str]],
     ) -> Response:
         if path.startswith("/endpoints/"):
-            return await asyncio.to_thread(_invoke, sagemaker, path, headers, body)
+            return await _on(invocations, _invoke, sagemaker, path, headers, body)
         return await asyncio.to_thread(_call, sagemaker, headers, body)
 
     return handle
+
+
+async def _on(
+    pool: ThreadPoolExecutor, work: Callable[..., Response], *arguments: object
+) -> Response:
+    # The request's account and region travel in context variables.
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(pool, context.run, work, *arguments)
 
 
 def _call(sagemaker: SageMaker, headers: Mapping[str, str], body: bytes) -> Response:

@@ -143,6 +143,7 @@ class Requests(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     worker: Worker
+    longest = MAX_BODY_BYTES
 
     def do_GET(self) -> None:
         if self.path == "/ping":
@@ -153,9 +154,8 @@ class Requests(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length) if length <= MAX_BODY_BYTES else b""
-        if length > MAX_BODY_BYTES:
-            self.close_connection = True
+        body = self.rfile.read(length)
+        if length > self.longest:
             self._send(413, {}, b"")
         elif self.path == "/invocations":
             started = time.perf_counter()
@@ -178,8 +178,6 @@ class Requests(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
@@ -209,6 +207,12 @@ def gpu() -> int | None:
     import torch
 
     return 0 if torch.cuda.is_available() else None
+
+
+def longest_body() -> int:
+    """Bytes a request may have; transform jobs set their own limit."""
+    megabytes = os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB")
+    return int(megabytes) * 1024 * 1024 if megabytes else MAX_BODY_BYTES
 
 
 def model_from_hub(model_dir: Path) -> Path:
@@ -246,6 +250,7 @@ def main(argv: list[str] | None = None) -> None:
     context = Context(model_from_hub(options.model_dir), gpu())
     Requests.worker = Worker(service, context)
     Requests.worker.load()
+    Requests.longest = longest_body()
     with Server(("127.0.0.1", options.port), Requests) as server:
         print(f"serving {options.model_dir} on 127.0.0.1:{options.port}", flush=True)
         server.serve_forever()

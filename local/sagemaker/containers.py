@@ -69,6 +69,8 @@ class Container:
         )
         found["PYTHONUNBUFFERED"] = "1"
         found["TOKENIZERS_PARALLELISM"] = "false"
+        # Jobs and endpoints share these cores; spinning threads would starve one another.
+        found["OMP_WAIT_POLICY"] = "PASSIVE"
         if self._isolated:
             found["HF_HUB_OFFLINE"] = "1"
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Deployment:
     def __init__(self, host: Host, endpoint: str, taken: Record) -> None:
         self._host = host
         self._taken = taken
-        self._directory: Path = host.directory / "endpoints" / endpoint / taken["id"]
+        self.directory: Path = host.directory / "endpoints" / endpoint / taken["id"]
         self.fleets = {
             item["variant"]["VariantName"]: self._fleet(endpoint, item)
             for item in taken["variants"]
@@ -113,6 +114,7 @@ class Deployment:
             fleet.drain(_DRAIN_SECONDS)
             fleet.remove()
             self._host.logs.close(fleet.log)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self) -> None:
         for fleet in self.fleets.values():
@@ -131,6 +133,6 @@ class Deployment:
         log = self._host.logs.open(
             f"/aws/sagemaker/Endpoints/{endpoint}",
             f"{name}/i-{uuid.uuid4().hex[:17]}",
-            self._directory.with_name(f"{self._taken['id']}-{name}.log"),
+            self.directory.with_name(f"{self._taken['id']}-{name}.log"),
         )
-        return Fleet(self._host, plan, self._directory / name, log)
+        return Fleet(self._host, plan, self.directory / name, log)

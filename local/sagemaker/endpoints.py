@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.sagemaker.deployment import Deployment, snapshot
 from local.sagemaker.errors import SageMakerError, ValidationError, ValidationException
+from local.sagemaker.events import event_detail
 from local.sagemaker.fleet import Fleet, FleetFailed
 from local.sagemaker.host import Host
-from local.sagemaker.jobs import event_detail
 from local.sagemaker.listing import page
 from local.sagemaker.models import ENDPOINT_CONFIG, find_plain
 from local.sagemaker.store import Json, Record
@@ -144,6 +144,7 @@ class Endpoints:
                 if status == "Updating":
                     self._settle(name, FailureReason=f"{_INTERRUPTED} updated")
                 deployment = Deployment(self._host, name, record["deployed"])
+                _remove_leftovers(deployment)
                 with self._routing:
                     self._live[name.lower()] = deployment
         self._host.background("endpoint watch", self._watch)
@@ -209,11 +210,12 @@ class Endpoints:
             self._put_event({**record, "EndpointStatus": "Deleted"})
 
     def _watch(self) -> None:
-        while not self._host.closing.wait(_WATCH_SECONDS):
+        while not self._host.closing.is_set():
             with self._routing:
                 live = list(self._live.values())
             for deployment in live:
                 deployment.watch()
+            self._host.closing.wait(_WATCH_SECONDS)
 
     def _settle(self, name: str, **members: Json) -> None:
         """Back to InService, with what is served now."""
@@ -259,6 +261,13 @@ class Endpoints:
         # Events spell the status another way than the API.
         detail["EndpointStatus"] = re.sub(r"(?<!^)(?=[A-Z])", "_", record["EndpointStatus"]).upper()
         self._host.emit("Endpoint State Change", detail, record["EndpointArn"])
+
+
+def _remove_leftovers(deployment: Deployment) -> None:
+    """Deletes what an interrupted update had staged."""
+    for path in deployment.directory.parent.iterdir():
+        if path.is_dir() and path != deployment.directory:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_serverless(config: Record) -> bool:

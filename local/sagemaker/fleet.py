@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from local.sagemaker.children import Child, ChildrenClosed
 from local.sagemaker.containers import Container, requirements_fault
 from local.sagemaker.host import Host
 from local.sagemaker.logs import LogStream
-from local.sagemaker.transfer import NothingFound, unpack
+from local.sagemaker.model_data import NotServable, stage_model_data
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PING_SECONDS = 0.1
@@ -103,14 +102,10 @@ class Fleet:
             return
         shutil.rmtree(self._container.directory, ignore_errors=True)
         self._model.mkdir(parents=True)
-        uri, compressed, exact = _model_data(self._plan.container)
         try:
-            if uri is not None and exact:
-                self._stage_object(uri, compressed=compressed)
-            elif uri is not None:
-                self._host.s3.download(uri, self._model)
-        except NothingFound:
-            raise FleetFailed(f"Could not find model data at {uri}.") from None
+            stage_model_data(self._host.s3, self._plan.container, self._model)
+        except NotServable as reason:
+            raise FleetFailed(str(reason)) from None
         fault = requirements_fault(self._model / "code" / "requirements.txt")
         if fault:
             self._log.write(fault)
@@ -298,21 +293,6 @@ class Fleet:
             {"PYTHONPATH": os.pathsep.join(paths)},
         )
 
-    def _stage_object(self, uri: str, *, compressed: bool) -> None:
-        if not compressed:
-            self._host.s3.download_object(uri, self._model / uri.rsplit("/", 1)[-1])
-            return
-        archive = self._container.directory / "model.tar.gz"
-        self._host.s3.download_object(uri, archive)
-        try:
-            unpack(archive, self._model)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise FleetFailed(
-                f'Failed to extract model data archive from URL "{uri}": {error}. Please ensure '
-                "that the object located at the URL is a valid tar.gz archive."
-            ) from None
-        archive.unlink()
-
     @staticmethod
     def _is_alive(worker: Worker) -> bool:
         return worker.ready and worker.process is not None and worker.process.running()
@@ -324,20 +304,6 @@ class Fleet:
 def _worker_count(environment: Mapping[str, str]) -> int:
     wanted = environment.get("SAGEMAKER_MODEL_SERVER_WORKERS", "1")
     return min(max(1, int(wanted)), os.cpu_count() or 1) if wanted.isdecimal() else 1
-
-
-def _model_data(container: dict[str, Any]) -> tuple[str | None, bool, bool]:
-    """The artifact's URI, whether it is a gzipped tar, whether it is one object."""
-    if "ModelDataUrl" in container:
-        return container["ModelDataUrl"], True, True
-    source = container.get("ModelDataSource", {}).get("S3DataSource")
-    if source is None:
-        return None, False, False
-    return (
-        source["S3Uri"],
-        source["CompressionType"] == "Gzip",
-        source["S3DataType"] == "S3Object",
-    )
 
 
 def _free_port() -> int:

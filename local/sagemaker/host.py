@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +67,3 @@ class Host:
         """Puts one event, unless the platform itself is going down."""
         if not self.closing.is_set():
             self.platform.put_event(f"SageMaker {detail_type}", detail, [arn])
-
-
-def milliseconds(seconds: float | None = None) -> int:
-    """The moment as events and logs write it."""
-    return int((time.time() if seconds is None else seconds) * 1000)

@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.sagemaker.children import Child, ChildrenClosed
 from local.sagemaker.errors import ResourceInUse, SageMakerError, ValidationException
-from local.sagemaker.host import Host, milliseconds
+from local.sagemaker.events import event_detail
+from local.sagemaker.host import Host
 from local.sagemaker.listing import page
 from local.sagemaker.logs import LogStream
 from local.sagemaker.store import Json, Record
@@ -95,6 +96,14 @@ class Job:
             record.update(SecondaryStatus=secondary, LastModifiedTime=now)
 
         self.host.store.change(self.kind.name, self.name, edit)
+
+    def clear(self) -> None:
+        """Deletes the container's files; a failed job keeps them for whoever looks into it."""
+        for path in self.directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.endswith(".tar.gz"):
+                path.unlink()
 
     def run_command(
         self,
@@ -199,8 +208,8 @@ class Jobs:
                     f"The request was rejected because the {label} is in status {status}."
                 )
             job.change(**{self._kind.status: "Stopping"})
-        if self._kind.name == "TrainingJob":
-            job.enter("Stopping", "Stopping the training job")
+            if self._kind.name == "TrainingJob":
+                job.enter("Stopping", "Stopping the training job")
         self._emit(name)
         job.stopping.set()
         return {}
@@ -239,6 +248,8 @@ class Jobs:
                 self._host.logs.close(job.log)
             self._running.pop(job.name, None)
             self._finish(job.name, outcome)
+            if outcome[self._kind.status] == "Completed":
+                job.clear()
 
     def _failed(self, reason: str) -> Record:
         return {self._kind.status: "Failed", "FailureReason": reason}
@@ -283,26 +294,6 @@ class Jobs:
             self._host.emit(
                 f"{label} State Change", event_detail(record), record[f"{self._kind.name}Arn"]
             )
-
-
-def event_detail(record: Record) -> Record:
-    """A record as an event carries it: no members of our own, moments in milliseconds."""
-    detail: Record = _event_value({k: v for k, v in record.items() if k[0].isupper()})
-    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
-    return detail
-
-
-def _event_value(value: Json) -> Json:
-    if isinstance(value, list):
-        return [_event_value(inner) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: milliseconds(inner)
-        if name.endswith(("Time", "Timestamp")) and isinstance(inner, float)
-        else _event_value(inner)
-        for name, inner in value.items()
-    }
 
 
 def channel_fault(job: Job, uri: str) -> JobFailed:

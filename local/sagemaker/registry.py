@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from local.sagemaker.errors import ConflictException, ValidationException
+from local.sagemaker.events import event_detail
 from local.sagemaker.host import Host
-from local.sagemaker.jobs import event_detail
 from local.sagemaker.listing import page
 from local.sagemaker.store import Record
 

@@ -10,68 +10,18 @@ from typing import Any
 
 from local.sagemaker import script_mode
 from local.sagemaker.containers import (
-    INFERENCE_REPOSITORY,
-    TRAINING_REPOSITORY,
     Container,
-    check_image,
-    check_one_instance,
 )
 from local.sagemaker.errors import ValidationException
-from local.sagemaker.host import Host
 from local.sagemaker.jobs import Ended, Job, JobFailed, JobKind, channel_fault
-from local.sagemaker.metrics import JobMetrics, compiled
+from local.sagemaker.metrics import JobMetrics
 from local.sagemaker.store import Record
+from local.sagemaker.training_request import CHECKPOINTS, DAY_SECONDS, channels, check, resources
 from local.sagemaker.transfer import NothingFound, join, pack
 
-_DAY_SECONDS = 86_400
-_CHECKPOINTS = "/opt/ml/checkpoints"
-_GROUP = "homogeneousCluster"
 _FAILURE_LENGTH = 1024
 _TAIL_LINES = 30
 _METRICS_SECONDS = 5.0
-
-
-def check(host: Host, request: Record) -> None:
-    """Refuses what this machine cannot run."""
-    algorithm = request["AlgorithmSpecification"]
-    image = algorithm.get("TrainingImage")
-    if image is None:
-        raise ValidationException(
-            "AlgorithmSpecification.TrainingImage is missing: the local AWS runs no AlgorithmName"
-        )
-    repository = check_image(image, TRAINING_REPOSITORY, INFERENCE_REPOSITORY)
-    if repository == INFERENCE_REPOSITORY and not algorithm.get("ContainerEntrypoint"):
-        raise ValidationException(
-            f"image {image!r} has no training toolkit: use {TRAINING_REPOSITORY}, or set "
-            "AlgorithmSpecification.ContainerEntrypoint"
-        )
-    check_one_instance(request["ResourceConfig"].get("InstanceCount"))
-    for definition in algorithm.get("MetricDefinitions", []):
-        compiled(definition)
-    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
-    if len(set(names)) < len(names):
-        raise ValidationException(f"InputDataConfig: channel names must be unique, got {names}")
-    for channel in request.get("InputDataConfig", []):
-        mode = channel.get("InputMode") or algorithm["TrainingInputMode"]
-        source = channel["DataSource"].get("S3DataSource")
-        if source is None or source["S3DataType"] != "S3Prefix" or mode == "Pipe":
-            raise ValidationException(
-                f"channel {channel['ChannelName']!r}: the local AWS reads S3DataSource with "
-                "S3DataType S3Prefix in File or FastFile mode only"
-            )
-    checkpoints = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
-    if not f"{checkpoints}/".startswith("/opt/ml/"):
-        raise ValidationException(
-            f"CheckpointConfig.LocalPath {checkpoints!r} is not under /opt/ml: use a path below it"
-        )
-    spot = request.get("EnableManagedSpotTraining", False)
-    stopping = request.get("StoppingCondition", {})
-    longest = stopping.get("MaxRuntimeInSeconds", _DAY_SECONDS)
-    if spot and stopping.get("MaxWaitTimeInSeconds", 0) < longest:
-        raise ValidationException(
-            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
-            "MaxRuntimeInSeconds when EnableManagedSpotTraining is set to true"
-        )
 
 
 def begin(request: Record) -> Record:
@@ -81,7 +31,7 @@ def begin(request: Record) -> Record:
         "StartTime": now,
         "StatusMessage": "Preparing the instances for training",
     }
-    limits = {"MaxRuntimeInSeconds": _DAY_SECONDS, **request.get("StoppingCondition", {})}
+    limits = {"MaxRuntimeInSeconds": DAY_SECONDS, **request.get("StoppingCondition", {})}
     return {
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [first],
@@ -144,38 +94,11 @@ class _Training:
 
     @property
     def channels(self) -> dict[str, Any]:
-        """As the container reads them from inputdataconfig.json."""
-        default = self.request["AlgorithmSpecification"]["TrainingInputMode"]
-        return {
-            channel["ChannelName"]: {
-                "TrainingInputMode": channel.get("InputMode") or default,
-                "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
-                    "S3DataDistributionType", "FullyReplicated"
-                ),
-                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
-                **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
-            }
-            for channel in self.request.get("InputDataConfig", [])
-        }
+        return channels(self.request)
 
     @property
     def resources(self) -> dict[str, Any]:
-        """As the container reads them from resourceconfig.json."""
-        instance = self.request["ResourceConfig"].get("InstanceType", "ml.local")
-        return {
-            "current_group_name": _GROUP,
-            "current_host": "algo-1",
-            "current_instance_type": instance,
-            "hosts": ["algo-1"],
-            "instance_groups": [
-                {
-                    "instance_group_name": _GROUP,
-                    "instance_type": instance,
-                    "hosts": ["algo-1"],
-                }
-            ],
-            "network_interface_name": "eth0",
-        }
+        return resources(self.request)
 
     @property
     def hyperparameters(self) -> dict[str, str]:
@@ -218,7 +141,7 @@ class _Training:
         config = self.request.get("CheckpointConfig")
         if config is None:
             return None
-        return config["S3Uri"], self.container.path(config.get("LocalPath", _CHECKPOINTS))
+        return config["S3Uri"], self.container.path(config.get("LocalPath", CHECKPOINTS))
 
     def train(self) -> Ended:
         algorithm = self.request["AlgorithmSpecification"]

@@ -139,11 +139,17 @@ def test_the_sweep_ends_what_outlived_its_supervisor_and_nothing_else(lab, tmp_p
     orphan = json.loads(pid_file.read_text())["pid"]
     child._process.kill()
     # A number that was given to another process since must not be trusted.
+    bystander = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True
+    )
     recycled = tmp_path / "processes" / "recycled.json"
-    recycled.write_text(json.dumps({"pid": os.getpid(), "started": 1.0}))
-    assert psutil.pid_exists(orphan)
+    recycled.write_text(json.dumps({"pid": bystander.pid, "started": 1.0}))
+    assert _lives(orphan)
     Children(tmp_path / "processes").sweep()
     lab.eventually(lambda: not _lives(orphan), 5)
+    assert _lives(bystander.pid)
+    bystander.kill()
+    bystander.wait()
     assert list((tmp_path / "processes").iterdir()) == []
 
 

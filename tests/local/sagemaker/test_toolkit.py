@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -86,11 +85,6 @@ def test_the_real_toolkit_answers_as_in_the_image(lab, artifact):
         lab.sagemaker.invoke("bert", b"plain words", {"Content-Type": "text/plain"})
     assert refused.value.extra["OriginalStatusCode"] == 400
     assert json.loads(refused.value.extra["OriginalMessage"])["code"] == 400
-
-    started = time.perf_counter()
-    for _ in range(50):
-        ask(lab, {"inputs": "a good film"})
-    assert (time.perf_counter() - started) / 50 < 0.1
 
     lab.call("UpdateEndpoint", {"EndpointName": "bert", "EndpointConfigName": "own-config"})
     found = lab.wait("Endpoint", "bert", 90)

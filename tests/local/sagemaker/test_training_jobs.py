@@ -242,6 +242,16 @@ def test_the_time_limit_ends_a_job_and_all_its_processes(lab):
     assert not _runs(pid)
 
 
+def test_processes_that_a_script_leaves_behind_end_with_it(lab):
+    name = lab.train(
+        "import subprocess, sys\n"
+        "left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(left.pid)"
+    )
+    assert lab.wait("TrainingJob", name)["TrainingJobStatus"] == "Completed"
+    assert not _runs(int(lab.log("/aws/sagemaker/TrainingJobs", name)[0]))
+
+
 def test_job_names_are_unique_and_missing_jobs_are_named(lab, shown):
     name = shown[0]["TrainingJobName"]
     with pytest.raises(SageMakerError, match="Training job names must be unique") as taken:

@@ -70,7 +70,7 @@ def _clashes(section: str, parts: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _training_region_faults(region: object, pipelines: Mapping[str, Any]) -> Iterator[Fault]:
-    if region in images.INFERENCE_ONLY_ACCOUNTS and pipelines:
+    if isinstance(region, str) and region in images.INFERENCE_ONLY_ACCOUNTS and pipelines:
         yield Fault(
             ("region",),
             f"got {region!r}, which holds no training image: train in another region and serve "

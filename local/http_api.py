@@ -15,7 +15,7 @@ from local.sagemaker.errors import SageMakerError, UnknownOperationException
 from local.sagemaker.service import SageMaker
 
 CONTROL_TYPE = "application/x-amz-json-1.1"
-# As many invocations as an endpoint's queue may hold at once, away from the control plane's threads.
+# As many invocations as an endpoint's queue may hold, away from the control plane's threads.
 CONCURRENT_INVOCATIONS = 100
 
 

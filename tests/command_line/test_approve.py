@@ -16,6 +16,7 @@ from tests.functions.stand_ins import SageMaker
 Aws = Callable[[str], Any]
 STACK = "lectern-test-inference"
 GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package/lectern-test-tickets"
+PATIENCE = ("--timeout-seconds", "20")
 PENDING, APPROVED, REJECTED = "PendingManualApproval", "Approved", "Rejected"
 BROKEN = {
     "Type": "Custom::SmokeTest",
@@ -71,7 +72,7 @@ def test_the_newest_pending_version_is_approved_and_waited_for(
         serve_version(deployed, sagemaker, "10")
 
     versions = registry({8: APPROVED, 9: PENDING, 10: PENDING}, release)
-    ended = lectern("approve", "tickets")
+    ended = lectern("approve", "tickets", *PATIENCE)
     assert ended.code == 0
     assert versions == {8: APPROVED, 9: PENDING, 10: APPROVED}
     assert "version 10 of tickets is in service: tickets" in ended.out
@@ -91,7 +92,7 @@ def test_waiting_ends_only_when_the_endpoint_is_in_service_with_that_version(
         serve_version(deployed, sagemaker, "2")
 
     registry({2: PENDING}, release)
-    document = lectern("approve", "tickets", "--json").json
+    document = lectern("approve", "tickets", "--json", *PATIENCE).json
     assert in_service.is_set()
     assert document["models"] == {"tickets": {"state": "InService", "version": "2"}}
 
@@ -101,7 +102,7 @@ def test_a_release_that_rolls_back_fails_with_the_stacks_reason(
 ) -> None:
     serve_version(deployed, sagemaker, "1")
     registry({2: PENDING}, lambda: update_stack(deployed, Broken=BROKEN))
-    ended = lectern("approve", "tickets", "--timeout-seconds", "20")
+    ended = lectern("approve", "tickets", *PATIENCE)
     assert ended.code == 1
     assert "rolled back (UPDATE_ROLLBACK_COMPLETE)" in ended.err
     assert "Broken: " in ended.err.splitlines()[-1]
@@ -113,7 +114,7 @@ def test_a_rollback_of_the_past_is_no_failure_of_this_release(
 ) -> None:
     update_stack(deployed, Broken=BROKEN)
     registry({1: PENDING}, lambda: serve_version(deployed, sagemaker, "1"))
-    assert lectern("approve", "tickets").code == 0
+    assert lectern("approve", "tickets", *PATIENCE).code == 0
 
 
 def test_a_release_that_never_comes_ends_at_the_timeout(
@@ -130,7 +131,7 @@ def test_approving_an_older_version_says_what_serves(
 ) -> None:
     serve_version(deployed, sagemaker, "2")
     registry({1: PENDING, 2: APPROVED})
-    document = lectern("approve", "tickets", "--version", "1", "--json").json
+    document = lectern("approve", "tickets", "--version", "1", "--json", *PATIENCE).json
     assert (document["version"], document["newest_approved"]) == ("1", "2")
 
 
@@ -139,7 +140,7 @@ def test_rejecting_what_serves_waits_for_the_one_before(
 ) -> None:
     serve_version(deployed, sagemaker, "2")
     versions = registry({1: APPROVED, 2: APPROVED}, lambda: serve_version(deployed, sagemaker, "1"))
-    ended = lectern("reject", "tickets", "--version", "2")
+    ended = lectern("reject", "tickets", "--version", "2", *PATIENCE)
     assert (ended.code, versions[2]) == (0, REJECTED)
     assert "version 1 of tickets is in service" in ended.out
 

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any
@@ -200,6 +201,26 @@ def test_a_busy_stack_brings_the_message_back(
             release.handler(message(), Context())
 
 
+@pytest.mark.parametrize(
+    ("status", "raises"), [("UPDATE_COMPLETE", False), ("UPDATE_IN_PROGRESS", True)]
+)
+def test_a_stack_with_the_version_is_not_updated_but_waited_for_while_it_moves(
+    release: ModuleType,
+    sagemaker: SageMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    raises: bool,
+) -> None:
+    """An update under way may still be rolled back, so only a stack at rest settles the matter."""
+    register(sagemaker, {1: uri(1)})
+    parameters = {"TicketsVersion": "1", "TicketsModelData": uri(1)["ModelDataUrl"]}
+    with CloudFormation(status, "not asked for", **parameters) as stack:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", stack.url)
+        with pytest.raises(release.StackBusyError) if raises else nullcontext():
+            release.handler(message(), Context())
+        assert stack.updates == 0
+
+
 def test_no_updates_to_perform_is_a_success(
     release: ModuleType, sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +239,8 @@ def events(aws: Callable[[str], Any], stack: str) -> list[str]:
 class CloudFormation:
     """A stack in the state that cannot be had at will; its update is refused."""
 
-    def __init__(self, status: str, refusal: str) -> None:
+    def __init__(self, status: str, refusal: str, **parameters: str) -> None:
+        parameters = {"TicketsVersion": "none", "TicketsModelData": "none"} | parameters
         self.updates = 0
         stand_in = self
 
@@ -226,7 +248,7 @@ class CloudFormation:
             def do_POST(self) -> None:
                 asked = self.rfile.read(int(self.headers["content-length"])).decode()
                 if "Action=DescribeStacks" in asked:
-                    code, body = 200, _stack(status)
+                    code, body = 200, _stack(status, parameters)
                 else:
                     stand_in.updates += 1
                     error = f"<Code>ValidationError</Code><Message>{refusal}</Message>"
@@ -250,14 +272,15 @@ class CloudFormation:
         self._server.shutdown()
 
 
-def _stack(status: str) -> str:
-    parameters = "".join(
-        f"<member><ParameterKey>{name}</ParameterKey><ParameterValue>none</ParameterValue></member>"
-        for name in ("TicketsVersion", "TicketsModelData")
+def _stack(status: str, parameters: dict[str, str]) -> str:
+    members = "".join(
+        f"<member><ParameterKey>{name}</ParameterKey>"
+        f"<ParameterValue>{value}</ParameterValue></member>"
+        for name, value in parameters.items()
     )
     return (
         "<DescribeStacksResponse><DescribeStacksResult><Stacks><member>"
         f"<StackName>s</StackName><StackStatus>{status}</StackStatus>"
-        f"<Parameters>{parameters}</Parameters>"
+        f"<Parameters>{members}</Parameters>"
         "</member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
     )

@@ -29,6 +29,9 @@ PRIVATE_NAMES = {
     "core.responses:set_request_account_id": "(access_key_id: str) -> None",
     "core.responses:set_request_region": "(region: str | None) -> None",
     "core.router:SERVICE_PATTERNS": "dict",
+    "services.apigateway_v1:_check_request_validation": (
+        "(method_obj, api_id, request, headers, body, query_params)"
+    ),
     "services.apigateway_v1:_create_request_validator": "(api_id, data)",
     "services.apigateway_v1:_GatewayError": "type",
     "services.apigateway_v1:_delete_request_validator": "(api_id, validator_id)",
@@ -338,6 +341,7 @@ def close_gaps() -> None:
     """Mend, from outside, what MiniStack leaves out on the road that is deployed here."""
     _follow_executions()
     _provision_request_validators()
+    _validate_only_bodies_that_have_a_model()
     _keep_access_log_settings()
     _write_access_logs()
     _fail_custom_resources_whose_function_failed()
@@ -490,6 +494,28 @@ def _provision_request_validators() -> None:
         "delete": delete,
     }
     method["create"], method["update"] = create_with_validator, update_with_validator
+
+
+def _validate_only_bodies_that_have_a_model() -> None:
+    """There, the JSON model also judges bodies of every content type that has no model."""
+    name = "services.apigateway_v1:_check_request_validation"
+    check_request = private(name)
+
+    def check_with_own_model(
+        method: dict[str, Any],
+        api_id: str,
+        request: object,
+        headers: Mapping[str, str],
+        *rest: object,
+    ) -> object:
+        given = {key.lower(): value for key, value in headers.items()}.get("content-type", "")
+        media_type = given.partition(";")[0].strip()
+        models = method.get("requestModels") or {}
+        if media_type and media_type not in models:
+            method = {**method, "requestModels": {}}
+        return check_request(method, api_id, request, headers, *rest)
+
+    _replace(name, check_with_own_model)
 
 
 def _keep_access_log_settings() -> None:

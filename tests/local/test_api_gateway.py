@@ -237,6 +237,12 @@ def test_a_body_that_the_model_refuses_never_reaches_the_function(api, body):
     assert json.loads(answer)["title"] == "Invalid request body"
 
 
+def test_a_body_of_a_type_without_a_model_reaches_the_function_unjudged(api):
+    status, _, body = api.predict(b"not json", x_api_key=api.key, Content_Type="text/plain")
+    assert status == 201
+    assert json.loads(body)["body"] == "not json"
+
+
 def test_a_route_without_key_needs_none(api):
     assert api.aws.request(f"{api.url}/health")[0] == 201
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,13 +82,13 @@ def follow(deployment: Deployment, arn: str, output: Output) -> Execution:
     sagemaker = deployment.client("sagemaker")
     tail = LogTail(deployment.client("logs"))
     told: dict[str, str] = {}
-    with output.working("running"):
+    with output.working("running") as tell:
         while True:
             described = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
             steps = _steps(sagemaker, arn)
             for step in steps:
                 _tell_step(step, told, output)
-                _tell_metrics(step, tail, output)
+                _tell_metrics(step, tail, output, tell)
             if described["PipelineExecutionStatus"] not in RUNNING:
                 return _outcome(deployment, described, steps)
             time.sleep(deployment.poll_seconds)
@@ -115,22 +116,29 @@ def _tell_step(step: dict[str, Any], told: dict[str, str], output: Output) -> No
     output.say(line)
 
 
-def _tell_metrics(step: dict[str, Any], tail: LogTail, output: Output) -> None:
+def _tell_metrics(
+    step: dict[str, Any], tail: LogTail, output: Output, tell: Callable[[str], None]
+) -> None:
+    """Keep a line for each evaluation; what is logged every few steps only shows for the moment."""
     job = _job(step, "TrainingJob")
     if job is None or "CacheHitResult" in step:
         return
-    line: dict[str, str] = {}
-    for name, value in tail.metrics(job):
-        if name in line:
-            _tell_line(line, output)
-            line = {}
-        line[name] = value
-    _tell_line(line, output)
+    for line in _log_lines(tail.metrics(job)):
+        shown = "  ".join(f"{name} {float(value):.4g}" for name, value in line.items())
+        if any(name.startswith("eval_") for name in line):
+            output.say(f"           {shown}")
+        else:
+            tell(f"{step['StepName']}  {shown}")
 
 
-def _tell_line(line: dict[str, str], output: Output) -> None:
-    if line:
-        output.say("           " + "  ".join(f"{k} {float(v):.4g}" for k, v in line.items()))
+def _log_lines(metrics: list[tuple[str, str]]) -> list[dict[str, str]]:
+    """The metrics by the line on which they were logged: each line names the epoch last."""
+    lines: list[dict[str, str]] = [{}]
+    for name, value in metrics:
+        if name in lines[-1] or "epoch" in lines[-1]:
+            lines.append({})
+        lines[-1][name] = value
+    return [line for line in lines if line]
 
 
 def _outcome(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,10 +32,10 @@ class Output:
         self._progress.print(line)
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Show that work is going on, where somebody watches."""
-        with self._progress.status(what):
-            yield
+    def working(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show that work is going on, where somebody watches; yields what tells how far."""
+        with self._progress.status(what) as status:
+            yield status.update
 
     def show(self, document: dict[str, Any] | list[Any], *readable: RenderableType) -> None:
         """Print the result: the document for a script, or the readable form."""

@@ -69,7 +69,10 @@ class Release:
     def _tell(self, event: dict[str, Any]) -> None:
         status, reason = event["ResourceStatus"], event.get("ResourceStatusReason", "")
         name, kind = event["LogicalResourceId"], event.get("ResourceType", "")
-        self._output.say(f"  {status:<28} {kind:<32} {name}" + (f": {reason}" if reason else ""))
+        if status.endswith("_IN_PROGRESS") and name != self._stack:
+            return
+        told = f"  {status:<28} {kind:<32} {name}"
+        self._output.say(f"{told}: {reason}" if reason else told)
         if self._failure is None and (status.endswith("_FAILED") or "ROLLBACK" in status):
             self._failure = f"{name}: {reason or status}"
 

@@ -16,8 +16,8 @@ import endpoint
 
 logger = logging.getLogger()
 logger.setLevel(logging.INFO)
-# A custom resource's answer ends at 4 KB.
-LONGEST_REASON = 1500
+# A custom resource's answer ends at 4 KB, and a reason is read among other events.
+LONGEST_REASON = 600
 
 
 class Context(Protocol):
@@ -61,12 +61,12 @@ def _fault(event: dict[str, Any], seconds_left: float) -> str | None:
 
 def _answer(event: dict[str, Any], fault: str | None) -> None:
     name = event.get("ResourceProperties", {}).get("EndpointName")
-    reason = "" if fault is None else f"smoke test of {name}: {fault}"[:LONGEST_REASON]
+    reason = "" if fault is None else f"smoke test of {name}: {' '.join(fault.split())}"
     logger.info("%s %s", name, reason or "passed")
     body = json.dumps(
         {
             "Status": "SUCCESS" if fault is None else "FAILED",
-            "Reason": reason,
+            "Reason": reason[:LONGEST_REASON],
             "PhysicalResourceId": name or event["LogicalResourceId"],
             "StackId": event["StackId"],
             "RequestId": event["RequestId"],

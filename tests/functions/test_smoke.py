@@ -151,8 +151,10 @@ def test_a_bad_endpoint_fails_the_deployment_with_its_own_reason(
 def test_a_long_reason_is_trimmed_to_what_cloudformation_takes(
     run: Run, sagemaker: SageMaker
 ) -> None:
-    sagemaker.invoke = model_error("x" * 10_000)
-    assert run()["Status"] == "FAILED"
+    sagemaker.invoke = model_error("cannot load\nTraceback:\n    ^^^^\n" * 1_000)
+    answer = run()
+    assert answer["Status"] == "FAILED"
+    assert "cannot load Traceback: ^^^^ cannot load" in answer["Reason"]
 
 
 def test_an_endpoint_that_wakes_up_in_time_passes(run: Run, sagemaker: SageMaker) -> None:

@@ -179,7 +179,6 @@ def _training_arguments(args: argparse.Namespace, scratch: str, rows: int) -> Tr
         logging_steps=max(1, steps_per_epoch // LOGS_PER_EPOCH),
         logging_nan_inf_filter=False,
         seed=args.seed,
-        data_seed=args.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         report_to="none",

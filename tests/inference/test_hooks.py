@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import pipeline
 
 import classify
@@ -242,6 +243,8 @@ def test_lines_are_what_line_feeds_make_and_nothing_else_ends_one(model):
         assert raw.count("\n") == 2
         assert len(raw.splitlines()) == 3
         assert not raw.endswith("\n")
+    inside = b'{"inputs":\r"refund"}\n{"inputs": "late"}'
+    assert ["prediction" in answer for answer in ask_lines(model, inside)] == [True, True]
     with_blank = ask_lines(model, lines[0] + b"\n\n" + lines[1] + b"\n")
     assert ["error" in answer for answer in with_blank] == [False, True, False]
 
@@ -318,8 +321,8 @@ def no_weights(directory):
 
 
 def pickled_weights(directory):
+    torch.save(load_file(directory / "model.safetensors"), directory / "pytorch_model.bin")
     (directory / "model.safetensors").unlink()
-    torch.save({"classifier.bias": torch.zeros(3)}, directory / "pytorch_model.bin")
 
 
 def no_config(directory):

@@ -198,9 +198,12 @@ def test_it_trains_as_the_training_toolkit_runs_it_and_its_artifact_is_measured(
     source = tmp_path / "code"
     shutil.copytree(ROOT / "training", source)
     shutil.copytree(ROOT / "inference", source / "inference")
+    (source / "inference" / "__pycache__").mkdir(exist_ok=True)
+    (source / "inference" / "__pycache__" / "left.pyc").write_bytes(b"left over")
     model_dir = tmp_path / "model"
     environment = {
         **os.environ,
+        "OMP_NUM_THREADS": "1",
         "SM_CHANNEL_TRAIN": str(tickets / "train"),
         "SM_CHANNEL_VALIDATION": str(tickets / "validation"),
         "SM_CHANNEL_BASE": str(base),
@@ -218,6 +221,7 @@ def test_it_trains_as_the_training_toolkit_runs_it_and_its_artifact_is_measured(
     assert run.returncode == 0, run.stderr
     assert "METRIC eval_accuracy=" in run.stdout
     assert (model_dir / "code" / "inference.py").is_file()
+    assert not (model_dir / "code" / "__pycache__").exists()
 
     packed = tmp_path / "packed"
     packed.mkdir()

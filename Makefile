@@ -47,15 +47,16 @@ stop: $(READY) ## stop the local AWS
 	@$(BIN)/lectern local stop
 
 test: $(READY) $(READY5) ## all tests
-	@echo "==> tests"
-	@$(BIN)/python -m pytest
+	@echo "==> tests, two at a time"
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy"
-	@$(BIN)/mypy
+	@$(BIN)/mypy app.py infra local lectern
+	@for each in lambda/*/; do (cd $$each && ../../$(BIN)/mypy --config-file ../../pyproject.toml .) || exit 1; done
 	@echo "==> templates: cdk-nag and cfn-lint, every stage"
 	@$(BIN)/python -m infra.check
 

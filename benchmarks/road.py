@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.measure import HEADER, Comparison, interleave, timed
+from local.sagemaker.transfer import unpack
 from tests.road.walk import ROOT, Road, free_port
 
 TEXT = json.dumps({"inputs": "My parcel was due on Monday and still has not arrived"}).encode()
@@ -97,8 +97,7 @@ def handler_in_process(road: Road):  # noqa: ANN201
     )["model_data"]
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     road.client("s3").download_file(bucket, key, str(folder / "model.tar.gz"))
-    with tarfile.open(folder / "model.tar.gz") as archive:
-        archive.extractall(folder / "model", filter="data")
+    unpack(folder / "model.tar.gz", folder / "model")
     sys.path.insert(0, str(folder / "model" / "code"))
     os.environ["HF_TASK"] = "text-classification"
     service = HuggingFaceHandlerService()

@@ -12,7 +12,6 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct, IConstruct
 
 from infra.acknowledged import acknowledge_wildcard
@@ -96,11 +95,6 @@ def grant_objects(
         actions=list(actions),
         resource_arns=[bucket.arn_for_objects(key) for key in keys],
     )
-
-
-def grant_read_asset(asset: Asset, role: iam.Role) -> list[iam.Grant]:
-    """Reads one asset, and nothing beside it."""
-    return grant_read_objects(asset.bucket, role, asset.s3_object_key)
 
 
 def grant_use_key(key: kms.IKey, role: iam.Role) -> iam.Grant:

@@ -213,7 +213,7 @@ class ApiStack(Stack):
     def _routes(self, function: PythonFunction) -> None:
         api = self._api
         self._integration = apigateway.LambdaIntegration(
-            function.function, allow_test_invoke=False, scope_permission_to_method=False
+            function.function, scope_permission_to_method=False
         )
         self._validator = api.add_request_validator(
             "Validator", validate_request_body=True, validate_request_parameters=True

@@ -49,5 +49,7 @@ def write_zip(target: Path, files: Mapping[str, Path]) -> None:
 
 def unpack_tar_gz(source: Path, folder: Path) -> None:
     """The files of a gzip tar, in `folder`."""
+    # Python before 3.11.4 has no extraction filter; the archive is the user's own model.
+    extract = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(source, "r:gz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder, **extract)  # type: ignore[arg-type]  # noqa: S202

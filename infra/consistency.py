@@ -12,15 +12,14 @@ from infra import images, instance_types
 from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
 from infra.explanations import shown
 from infra.faults import Fault, choices
+from infra.pipeline_settings import PipelineSettings, SplitSettings
 from infra.settings import (
     BatchSettings,
     Endpoint,
     ModelSource,
     PathSource,
-    PipelineSettings,
     PipelineSource,
     Source,
-    SplitSettings,
     pascal_case,
     runs_on_gpu,
 )

@@ -10,7 +10,8 @@ from constructs import Construct
 from infra import access, instance_types
 from infra.images import TRAINING, inference_image
 from infra.kept import removal_policy
-from infra.pipeline_definition import Surroundings, pipeline_definition
+from infra.pipeline_definition import pipeline_definition
+from infra.pipeline_jobs import Surroundings
 from infra.settings import RealTimeEndpoint, Settings
 from infra.source_bundle import SourceAssets
 from infra.storage_stack import StorageStack
@@ -71,8 +72,8 @@ class FineTuning(Construct):
             key_arn=self._storage.key.key_arn,
             processing_source_uri=processing.s3_object_url,
             processing_source_file=processing.s3_object_key,
-            training_source_uri=training.s3_object_url,
-            training_source_file=training.s3_object_key,
+            training_source_uri=training.uri,
+            training_source_file=training.key,
             artifacts_uri=f"s3://{self._storage.artifacts.bucket_name}",
             serving_instance_types=tuple(
                 sorted({e.instance_type for e in endpoints if isinstance(e, RealTimeEndpoint)})
@@ -85,7 +86,8 @@ class FineTuning(Construct):
             self, "ProcessingRole", description="prepares rows, stages encoders, evaluates models"
         )
         storage, below = self._storage, f"pipelines/{self._pipeline}"
-        access.grant_read_asset(self._sources.processing, role)
+        source = self._sources.processing
+        access.grant_read_objects(source.bucket, role, source.s3_object_key)
         access.grant_read_objects(storage.data, role, f"{below}/data/*")
         access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*", f"{below}/models/*")
         access.grant_write_objects(storage.artifacts, role, f"{below}/runs/*")
@@ -102,7 +104,8 @@ class FineTuning(Construct):
     def _training_role(self) -> iam.Role:
         role = access.sagemaker_role(self, "TrainingRole", description="trains, without a network")
         storage, below = self._storage, f"pipelines/{self._pipeline}"
-        access.grant_read_asset(self._sources.training, role)
+        source = self._sources.training
+        access.grant_read_objects(source.bucket, role, source.key)
         access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*")
         access.grant_write_objects(storage.artifacts, role, f"{below}/models/*")
         access.grant_use_key(storage.key, role)

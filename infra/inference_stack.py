@@ -107,9 +107,9 @@ class InferenceStack(Stack):
                     self, f"{pascal_case(model)}Artifact", source=PROJECT / source.path
                 )
                 return Version(
-                    name=asset.asset_hash[:12],
-                    model_data=asset.s3_object_url,
-                    weights=Weights(bucket=asset.bucket, keys=asset.s3_object_key),
+                    name=asset.digest[:12],
+                    model_data=asset.uri,
+                    weights=Weights(bucket=asset.bucket, keys=asset.key),
                     approved=None,
                 )
             case ArtifactSource():

@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from infra import instance_types
-from infra.settings import HubBase, PipelineSettings
-
-Json = dict[str, Any]
-
-METRICS = ("loss", "eval_loss", "eval_accuracy", "eval_f1", "learning_rate", "epoch")
-VOLUME_GB = 30
-CODE = "/opt/ml/processing/input/code"
-ROWS = "/opt/ml/processing/input"
-RESULTS = "/opt/ml/processing/output"
-_CACHE: Json = {"Enabled": True, "ExpireAfter": "P30D"}
-_RETRIES: list[Json] = [
-    {
-        "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
-        "IntervalSeconds": 10,
-        "BackoffRate": 2.0,
-        "MaxAttempts": 5,
-    },
-    {
-        "ExceptionType": ["SageMaker.CAPACITY_ERROR", "SageMaker.JOB_INTERNAL_ERROR"],
-        "IntervalSeconds": 60,
-        "BackoffRate": 2.0,
-        "MaxAttempts": 3,
-    },
-]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a pipeline stands in: its names, roles, images and places in S3."""
-
-    pipeline: str
-    model_package_group: str
-    processing_role_arn: str
-    training_role_arn: str
-    processing_image: str
-    training_image: str
-    inference_image: str
-    key_arn: str
-    processing_source_uri: str
-    processing_source_file: str
-    training_source_uri: str
-    training_source_file: str
-    artifacts_uri: str
-    """`s3://bucket`, under which the pipeline's runs and models lie."""
-    serving_instance_types: tuple[str, ...]
-    transform_instance_types: tuple[str, ...]
+from infra.pipeline_jobs import (
+    CACHE,
+    INPUTS,
+    METRICS,
+    RESULTS,
+    RETRIES,
+    VOLUME_GB,
+    Json,
+    Surroundings,
+    channel,
+    get,
+    joined,
+    model_data,
+    output_of,
+    processing_step,
+    text_of,
+)
+from infra.pipeline_settings import HubBase, PipelineSettings
 
 
 def pipeline_definition(settings: PipelineSettings, around: Surroundings) -> Json:
@@ -97,37 +65,24 @@ def _parameter(name: str, default: str | float) -> Json:
     return {"Name": name, "Type": kinds[type(default)], "DefaultValue": default}
 
 
-def _get(reference: str) -> Json:
-    return {"Get": reference}
-
-
-def _joined(on: str, *values: object) -> Json:
-    return {"Std:Join": {"On": on, "Values": list(values)}}
-
-
-def _text(parameter: str) -> Json:
-    """A parameter where only text may stand; numbers have to be joined into it."""
-    return _joined("", _get(f"Parameters.{parameter}"))
-
-
 def _prepare(settings: PipelineSettings, around: Surroundings) -> Json:
     outputs = ("train", "validation", "test", "report")
     arguments = [
-        *("--input", f"{ROWS}/raw"),
+        *("--input", f"{INPUTS}/raw"),
         *(part for name in outputs for part in (f"--{name}", f"{RESULTS}/{name}")),
-        *("--text-column", _get("Parameters.TextColumn")),
-        *("--label-column", _get("Parameters.LabelColumn")),
-        *("--label-at-least", _get("Parameters.LabelAtLeast")),
-        *("--validation-fraction", _text("ValidationFraction")),
-        *("--test-fraction", _text("TestFraction")),
-        *("--seed", _text("Seed")),
+        *("--text-column", get("Parameters.TextColumn")),
+        *("--label-column", get("Parameters.LabelColumn")),
+        *("--label-at-least", get("Parameters.LabelAtLeast")),
+        *("--validation-fraction", text_of("ValidationFraction")),
+        *("--test-fraction", text_of("TestFraction")),
+        *("--seed", text_of("Seed")),
     ]
-    return _processing(
+    return processing_step(
         settings,
         around,
         name="Prepare",
         arguments=arguments,
-        inputs={"raw": _get("Parameters.InputDataUri")},
+        inputs={"raw": get("Parameters.InputDataUri")},
         outputs=outputs,
     )
 
@@ -138,7 +93,7 @@ def _stage(settings: PipelineSettings, around: Surroundings) -> Json:
         arguments = ["--hub", base.hub, "--revision", base.revision]
     else:
         arguments = ["--package", base.package]
-    return _processing(
+    return processing_step(
         settings,
         around,
         name="Stage",
@@ -170,8 +125,8 @@ def _train(settings: PipelineSettings, around: Surroundings) -> Json:
     return {
         "Name": "Train",
         "Type": "Training",
-        "CacheConfig": _CACHE,
-        "RetryPolicies": _RETRIES,
+        "CacheConfig": CACHE,
+        "RetryPolicies": RETRIES,
         "Arguments": {
             "RoleArn": around.training_role_arn,
             "AlgorithmSpecification": {
@@ -186,21 +141,21 @@ def _train(settings: PipelineSettings, around: Surroundings) -> Json:
                 "sagemaker_submit_directory": (
                     f"/opt/ml/input/data/code/{around.training_source_file}"
                 ),
-                "epochs": _text("Epochs"),
-                "learning_rate": _text("LearningRate"),
-                "batch_size": _text("BatchSize"),
-                "max_length": _text("MaxLength"),
-                "train_only_top_layer": _get("Parameters.TrainOnlyTopLayer"),
+                "epochs": text_of("Epochs"),
+                "learning_rate": text_of("LearningRate"),
+                "batch_size": text_of("BatchSize"),
+                "max_length": text_of("MaxLength"),
+                "train_only_top_layer": get("Parameters.TrainOnlyTopLayer"),
                 "weight_decay": str(tried.weight_decay),
                 "warmup_ratio": str(tried.warmup_ratio),
-                "seed": _text("Seed"),
+                "seed": text_of("Seed"),
                 **identity,
             },
             "InputDataConfig": [
-                _channel("train", _output("Prepare", "train")),
-                _channel("validation", _output("Prepare", "validation")),
-                _channel("base", _output("Stage", "base")),
-                _channel("code", around.training_source_uri),
+                channel("train", output_of("Prepare", "train")),
+                channel("validation", output_of("Prepare", "validation")),
+                channel("base", output_of("Stage", "base")),
+                channel("code", around.training_source_uri),
             ],
             "OutputDataConfig": {
                 "S3OutputPath": f"{around.artifacts_uri}/pipelines/{around.pipeline}/models",
@@ -215,18 +170,18 @@ def _train(settings: PipelineSettings, around: Surroundings) -> Json:
 
 
 def _evaluate(settings: PipelineSettings, around: Surroundings) -> Json:
-    step = _processing(
+    step = processing_step(
         settings,
         around,
         name="Evaluate",
         arguments=[
-            *("--model", f"{ROWS}/model"),
-            *("--test", f"{ROWS}/test"),
+            *("--model", f"{INPUTS}/model"),
+            *("--test", f"{INPUTS}/test"),
             *("--output", f"{RESULTS}/evaluation"),
             *("--resamples", "1000"),
-            *("--seed", _text("Seed")),
+            *("--seed", text_of("Seed")),
         ],
-        inputs={"model": _model_data(), "test": _output("Prepare", "test")},
+        inputs={"model": model_data(), "test": output_of("Prepare", "test")},
         outputs=("evaluation",),
     )
     step["PropertyFiles"] = [
@@ -239,12 +194,12 @@ def _gate(settings: PipelineSettings, around: Surroundings) -> Json:
     metric = settings.gate.metric
     measured: Json = {
         "Std:JsonGet": {
-            "PropertyFile": _get("Steps.Evaluate.PropertyFiles.Metrics"),
+            "PropertyFile": get("Steps.Evaluate.PropertyFiles.Metrics"),
             "Path": f"metrics.{metric}.value",
         }
     }
-    required = _get("Parameters.GateAtLeast")
-    too_weak = _joined(
+    required = get("Parameters.GateAtLeast")
+    too_weak = joined(
         "",
         f"{around.pipeline}: {metric} of the trained model is ",
         measured,
@@ -267,12 +222,13 @@ def _gate(settings: PipelineSettings, around: Surroundings) -> Json:
 
 
 def _register(settings: PipelineSettings, around: Surroundings) -> Json:
+    evaluation = joined("/", output_of("Evaluate", "evaluation"), "evaluation.json")
     approved = settings.approval == "automatic"
     served: Json = {
         "Containers": [
             {
                 "Image": around.inference_image,
-                "ModelDataUrl": _model_data(),
+                "ModelDataUrl": model_data(),
                 "Environment": {"HF_TASK": "text-classification"},
             }
         ],
@@ -286,7 +242,7 @@ def _register(settings: PipelineSettings, around: Surroundings) -> Json:
     return {
         "Name": "Register",
         "Type": "RegisterModel",
-        "RetryPolicies": _RETRIES[:1],
+        "RetryPolicies": RETRIES[:1],
         "Arguments": {
             "ModelPackageGroupName": around.model_package_group,
             "ModelApprovalStatus": "Approved" if approved else "PendingManualApproval",
@@ -294,101 +250,10 @@ def _register(settings: PipelineSettings, around: Surroundings) -> Json:
                 "ModelQuality": {
                     "Statistics": {
                         "ContentType": "application/json",
-                        "S3Uri": _joined("/", _output("Evaluate", "evaluation"), "evaluation.json"),
+                        "S3Uri": evaluation,
                     }
                 }
             },
             "InferenceSpecification": served,
         },
     }
-
-
-def _processing(
-    settings: PipelineSettings,
-    around: Surroundings,
-    *,
-    name: str,
-    arguments: Sequence[object],
-    inputs: Json,
-    outputs: tuple[str, ...],
-    isolated: bool = True,
-) -> Json:
-    """A step that runs `python3 -m <name>` out of the zip of training/."""
-    cluster: Json = {
-        "InstanceType": settings.processing_instance_type,
-        "InstanceCount": 1,
-        "VolumeSizeInGB": VOLUME_GB,
-    }
-    if instance_types.takes_volume_key(settings.processing_instance_type):
-        cluster["VolumeKmsKeyId"] = around.key_arn
-    read = {"code": around.processing_source_uri, **inputs}
-    return {
-        "Name": name,
-        "Type": "Processing",
-        "CacheConfig": _CACHE,
-        "RetryPolicies": _RETRIES,
-        "Arguments": {
-            "RoleArn": around.processing_role_arn,
-            "AppSpecification": {
-                "ImageUri": around.processing_image,
-                "ContainerEntrypoint": ["python3", "-m", name.lower()],
-                "ContainerArguments": list(arguments),
-            },
-            "Environment": {"PYTHONPATH": f"{CODE}/{around.processing_source_file}"},
-            "ProcessingResources": {"ClusterConfig": cluster},
-            "ProcessingInputs": [_processing_input(key, uri) for key, uri in read.items()],
-            "ProcessingOutputConfig": {
-                "KmsKeyId": around.key_arn,
-                "Outputs": [_processing_output(key, around) for key in outputs],
-            },
-            "StoppingCondition": {"MaxRuntimeInSeconds": settings.max_runtime_seconds},
-            "NetworkConfig": {"EnableNetworkIsolation": isolated},
-        },
-    }
-
-
-def _processing_input(name: str, uri: object) -> Json:
-    return {
-        "InputName": name,
-        "AppManaged": False,
-        "S3Input": {
-            "S3Uri": uri,
-            "LocalPath": f"{ROWS}/{name}",
-            "S3DataType": "S3Prefix",
-            "S3InputMode": "File",
-        },
-    }
-
-
-def _processing_output(name: str, around: Surroundings) -> Json:
-    runs = f"{around.artifacts_uri}/pipelines/{around.pipeline}/runs"
-    return {
-        "OutputName": name,
-        "AppManaged": False,
-        "S3Output": {
-            "S3Uri": _joined("/", runs, _get("Execution.PipelineExecutionId"), name),
-            "LocalPath": f"{RESULTS}/{name}",
-            "S3UploadMode": "EndOfJob",
-        },
-    }
-
-
-def _channel(name: str, uri: object) -> Json:
-    return {
-        "ChannelName": name,
-        "DataSource": {
-            "S3DataSource": {
-                "S3DataType": "S3Prefix",
-                "S3DataDistributionType": "FullyReplicated",
-                "S3Uri": uri,
-            }
-        },
-    }
-
-
-def _output(step: str, name: str) -> Json:
-    return _get(f"Steps.{step}.ProcessingOutputConfig.Outputs['{name}'].S3Output.S3Uri")
-
-
-def _model_data() -> Json:
-    return _get("Steps.Train.ModelArtifacts.S3ModelArtifacts")

@@ -11,6 +11,7 @@ from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from infra.archives import files_below, unpack_tar_gz, write_tar_gz, write_zip
+from infra.tar_asset import TarAsset
 
 PROJECT = Path(__file__).resolve().parent.parent
 TRAINING = PROJECT / "training"
@@ -21,7 +22,7 @@ INFERENCE = PROJECT / "inference"
 class SourceAssets:
     """The same scripts in the two forms that SageMaker's containers open."""
 
-    training: Asset
+    training: TarAsset
     """A gzip tar for script mode: training/ at its root, inference/ below it."""
     processing: Asset
     """A zip that Python imports from: training/ at its root."""
@@ -35,12 +36,12 @@ def source_assets(scope: Construct) -> SourceAssets:
         write_tar_gz(tar, {**scripts, **files_below(INFERENCE, "inference/")})
         write_zip(zipped, scripts)
         return SourceAssets(
-            training=Asset(scope, "TrainingSource", path=str(tar)),
+            training=TarAsset(scope, "TrainingSource", path=str(tar)),
             processing=Asset(scope, "ProcessingSource", path=str(zipped)),
         )
 
 
-def model_asset(scope: Construct, id: str, *, source: Path) -> Asset:
+def model_asset(scope: Construct, id: str, *, source: Path) -> TarAsset:
     """A model directory or model.tar.gz as a model artifact, with our serving code as code/."""
     with tempfile.TemporaryDirectory() as folder:
         weights = source
@@ -49,7 +50,7 @@ def model_asset(scope: Construct, id: str, *, source: Path) -> Asset:
             unpack_tar_gz(source, weights)
         artifact = Path(folder, "model.tar.gz")
         write_tar_gz(artifact, _with_serving_code(files_below(weights)))
-        return Asset(scope, id, path=str(artifact))
+        return TarAsset(scope, id, path=str(artifact))
 
 
 def _with_serving_code(weights: Mapping[str, Path]) -> dict[str, Path]:

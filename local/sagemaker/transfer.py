@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -137,7 +138,24 @@ def pack(directory: Path, archive: Path) -> None:
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """Raises tarfile.TarError or OSError for what is not a whole gzipped tar."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Files and directories of a gzipped tar; raises tarfile.TarError or OSError for anything else.
+
+    Written out because Python before 3.11.4 has no extraction filter.
+    """
+    root = directory.resolve()
+    root.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "r:gz") as tar:
-        tar.extractall(directory, filter="data")
+        for member in tar:
+            target = (root / member.name).resolve()
+            if not target.is_relative_to(root):
+                raise tarfile.TarError(f"{member.name} lies outside the archive's root")
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is None:
+                raise tarfile.TarError(f"{member.name} is neither a file nor a directory")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+            target.chmod(member.mode & 0o755 | 0o600)

@@ -1,0 +1,160 @@
+"""What the steps of a pipeline are built of: references, and the requests of their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra import instance_types
+from infra.pipeline_settings import PipelineSettings
+
+Json = dict[str, Any]
+
+METRICS = ("loss", "eval_loss", "eval_accuracy", "eval_f1", "learning_rate", "epoch")
+VOLUME_GB = 30
+INPUTS = "/opt/ml/processing/input"
+RESULTS = "/opt/ml/processing/output"
+CACHE: Json = {"Enabled": True, "ExpireAfter": "P30D"}
+RETRIES: list[Json] = [
+    {
+        "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
+        "IntervalSeconds": 10,
+        "BackoffRate": 2.0,
+        "MaxAttempts": 5,
+    },
+    {
+        "ExceptionType": ["SageMaker.CAPACITY_ERROR", "SageMaker.JOB_INTERNAL_ERROR"],
+        "IntervalSeconds": 60,
+        "BackoffRate": 2.0,
+        "MaxAttempts": 3,
+    },
+]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a pipeline stands in: its names, roles, images and places in S3."""
+
+    pipeline: str
+    model_package_group: str
+    processing_role_arn: str
+    training_role_arn: str
+    processing_image: str
+    training_image: str
+    inference_image: str
+    key_arn: str
+    processing_source_uri: str
+    processing_source_file: str
+    training_source_uri: str
+    training_source_file: str
+    artifacts_uri: str
+    """`s3://bucket`, under which the pipeline's runs and models lie."""
+    serving_instance_types: tuple[str, ...]
+    transform_instance_types: tuple[str, ...]
+
+
+def get(reference: str) -> Json:
+    """A parameter, an execution variable, or a property of another step."""
+    return {"Get": reference}
+
+
+def joined(on: str, *values: object) -> Json:
+    """Texts, numbers and references as one text."""
+    return {"Std:Join": {"On": on, "Values": list(values)}}
+
+
+def text_of(parameter: str) -> Json:
+    """A parameter where only text may stand; numbers have to be joined into it."""
+    return joined("", get(f"Parameters.{parameter}"))
+
+
+def processing_step(
+    settings: PipelineSettings,
+    around: Surroundings,
+    *,
+    name: str,
+    arguments: Sequence[object],
+    inputs: Json,
+    outputs: tuple[str, ...],
+    isolated: bool = True,
+) -> Json:
+    """A step that runs `python3 -m <name>` out of the zip of training/."""
+    cluster: Json = {
+        "InstanceType": settings.processing_instance_type,
+        "InstanceCount": 1,
+        "VolumeSizeInGB": VOLUME_GB,
+    }
+    if instance_types.takes_volume_key(settings.processing_instance_type):
+        cluster["VolumeKmsKeyId"] = around.key_arn
+    read = {"code": around.processing_source_uri, **inputs}
+    return {
+        "Name": name,
+        "Type": "Processing",
+        "CacheConfig": CACHE,
+        "RetryPolicies": RETRIES,
+        "Arguments": {
+            "RoleArn": around.processing_role_arn,
+            "AppSpecification": {
+                "ImageUri": around.processing_image,
+                "ContainerEntrypoint": ["python3", "-m", name.lower()],
+                "ContainerArguments": list(arguments),
+            },
+            "Environment": {"PYTHONPATH": f"{INPUTS}/code/{around.processing_source_file}"},
+            "ProcessingResources": {"ClusterConfig": cluster},
+            "ProcessingInputs": [_processing_input(key, uri) for key, uri in read.items()],
+            "ProcessingOutputConfig": {
+                "KmsKeyId": around.key_arn,
+                "Outputs": [_processing_output(key, around) for key in outputs],
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": settings.max_runtime_seconds},
+            "NetworkConfig": {"EnableNetworkIsolation": isolated},
+        },
+    }
+
+
+def _processing_input(name: str, uri: object) -> Json:
+    return {
+        "InputName": name,
+        "AppManaged": False,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"{INPUTS}/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+        },
+    }
+
+
+def _processing_output(name: str, around: Surroundings) -> Json:
+    runs = f"{around.artifacts_uri}/pipelines/{around.pipeline}/runs"
+    return {
+        "OutputName": name,
+        "AppManaged": False,
+        "S3Output": {
+            "S3Uri": joined("/", runs, get("Execution.PipelineExecutionId"), name),
+            "LocalPath": f"{RESULTS}/{name}",
+            "S3UploadMode": "EndOfJob",
+        },
+    }
+
+
+def channel(name: str, uri: object) -> Json:
+    return {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3DataDistributionType": "FullyReplicated",
+                "S3Uri": uri,
+            }
+        },
+    }
+
+
+def output_of(step: str, name: str) -> Json:
+    return get(f"Steps.{step}.ProcessingOutputConfig.Outputs['{name}'].S3Output.S3Uri")
+
+
+def model_data() -> Json:
+    return get("Steps.Train.ModelArtifacts.S3ModelArtifacts")

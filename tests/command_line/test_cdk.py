@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lectern.cdk import UNEVENTFUL
 from tests.functions.stand_ins import ROOT, SageMaker, credentials
 
 APP = """
@@ -95,3 +96,24 @@ def test_json_keeps_the_clis_words_off_stdout(
     assert json.loads(ended.stdout) == {"stage": "dev", "exit_code": 1}
     assert ended.returncode == 1
     assert os.linesep in ended.stderr
+
+
+EVENT = "lectern-local-api | 12/41 | 4:45:03 AM | {status} | {type} | Api/Key (ApiKey1)"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (EVENT.format(status="CREATE_IN_PROGRESS", type="AWS::IAM::Role    "), False),
+        (EVENT.format(status="UPDATE_COMPLETE   ", type="AWS::IAM::Role    "), False),
+        (EVENT.format(status="CREATE_FAILED     ", type="AWS::IAM::Role    "), True),
+        (EVENT.format(status="UPDATE_ROLLBACK_IN_PROG", type="AWS::IAM::Role "), True),
+        (EVENT.format(status="CREATE_COMPLETE   ", type="AWS::CloudFormation::Stack "), True),
+        ("lectern-local-api: start: Publishing Front/Function/Code", False),
+        ("lectern-local-api: deploying... [6/6]", True),
+    ],
+)
+def test_deploy_keeps_stacks_and_failures_and_drops_uneventful_steps(
+    line: str, shown: bool
+) -> None:
+    assert (UNEVENTFUL.match(line) is None) == shown

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 
-HERE = Path(__file__).resolve().parent
+CHECKOUT = Path(__file__).resolve().parents[1]
 LECTERN = Path(sys.executable).parent / "lectern"
 CLEAR_CASES = {
     "I was charged twice for the same month, please give the second payment back": "billing",
@@ -34,7 +34,7 @@ def main() -> int:
     finally:
         step("the local AWS stops")
         lectern("local", "stop")
-    print(f"\nDone in {time.monotonic() - started:.0f} s. State: .local/, logs: .local/log/")
+    print(f"\nDone in {time.monotonic() - started:.0f} s. State: .local/, log: .local/server.log")
     print("To keep it running:  make local      To stop it then:  make stop")
     return 0
 
@@ -43,23 +43,14 @@ def walk() -> None:
     step("the real CDK CLI deploys the stacks of stages/local.yaml")
     lectern("deploy", "--local")
     step("a pipeline fine-tunes MiniLM on examples/tickets/named.csv and evaluates it")
-    lectern(
-        "train", "tickets", "--data", str(HERE / "tickets" / "named.csv"), *columns(), "--local"
-    )
+    lectern("train", "tickets", "--data", "examples/tickets/named.csv", *columns(), "--local")
     step("a person approves the version; CloudFormation brings it to the endpoints")
     lectern("approve", "tickets", "--local")
     step("an HTTP client asks the API")
     ask_over_http()
     step("a batch of lines, one of them malformed")
-    answers = HERE.parent / ".local" / "demo-batch-answers.jsonl"
-    lectern(
-        "batch",
-        "tickets",
-        str(HERE / "tickets" / "batch.jsonl"),
-        "--output",
-        str(answers),
-        "--local",
-    )
+    batch = ("examples/tickets/batch.jsonl", "--output", ".local/demo-batch-answers.jsonl")
+    lectern("batch", "tickets", *batch, "--local")
     step("where everything is")
     lectern("status", "--local")
 
@@ -107,7 +98,7 @@ def step(title: str) -> None:
 
 def lectern(*words: str) -> None:
     print(f"$ lectern {' '.join(words)}", flush=True)
-    finished = subprocess.run([str(LECTERN), *words], check=False)
+    finished = subprocess.run([str(LECTERN), *words], cwd=CHECKOUT, check=False)
     if finished.returncode:
         raise SystemExit(f"`lectern {' '.join(words)}` ended with exit code {finished.returncode}")
 

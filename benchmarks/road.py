@@ -13,17 +13,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+import requests
 
 from benchmarks.measure import HEADER, Comparison, interleave, timed
 from local.sagemaker.transfer import unpack
+from local.serving import Context, RequestProcessor, handler_service
 from tests.road.walk import ROOT, Road, free_port
 
 TEXT = json.dumps({"inputs": "My parcel was due on Monday and still has not arrived"}).encode()
+PLAIN = {"Content-Type": "application/json", "Accept": "application/json"}
+# The local AWS routes by the credential scope and does not check signatures.
+SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=123456789012/20260101/us-east-1/sagemaker/aws4_request, "
+    "SignedHeaders=host, Signature=none"
+)
+ROUNDS = 200
 
 
 def main(chosen: list[str]) -> None:
@@ -61,18 +69,30 @@ def deploy() -> Comparison:
 
 
 def endpoint(road: Road) -> Iterator[Comparison]:
-    """The local endpoint through boto3, against the toolkit's handler called in this process."""
+    """One short text: the serving process, the local AWS, boto3, each against the bare handler."""
     handle = handler_in_process(road)
+    port = serving_port(road, "lectern-local-tickets")
+    direct, through = requests.Session(), requests.Session()
     runtime = road.client("sagemaker-runtime")
+    name = "lectern-local-tickets"
+    url = f"{road.endpoint_url}/endpoints/{name}/invocations"
+    signed = {"Authorization": SIGNED, "Content-Type": "application/json"}
 
-    def over_http() -> None:
+    def to_process() -> None:
+        direct.post(f"http://127.0.0.1:{port}/invocations", TEXT, headers=PLAIN).raise_for_status()
+
+    def to_local_aws() -> None:
+        through.post(url, TEXT, headers=signed).raise_for_status()
+
+    def by_boto3() -> None:
         answer = runtime.invoke_endpoint(
-            EndpointName="lectern-local-tickets", ContentType="application/json", Body=TEXT
+            EndpointName=name, ContentType="application/json", Body=TEXT
         )
         answer["Body"].read()
 
-    rounds = 200
-    yield interleave("one text, local endpoint / handler in process", over_http, handle, rounds)
+    yield interleave("serving process over HTTP / handler in process", to_process, handle, ROUNDS)
+    yield interleave("local AWS over HTTP / handler in process", to_local_aws, handle, ROUNDS)
+    yield interleave("boto3 invoke_endpoint / handler in process", by_boto3, handle, ROUNDS)
 
 
 def memory(road: Road) -> str:
@@ -85,46 +105,33 @@ def memory(road: Road) -> str:
     return f"Memory of the local AWS: {sum(size for size, _ in rows):.0f} MiB\n{listing}"
 
 
-def handler_in_process(road: Road):  # noqa: ANN201
-    """The stock toolkit's handler over the deployed artifact, loaded here."""
-    import torch
-    from sagemaker_huggingface_inference_toolkit.handler_service import HuggingFaceHandlerService
-
-    torch.set_num_threads(psutil.cpu_count(logical=True) or 1)
+def handler_in_process(road: Road) -> Callable[[], object]:
+    """The toolkit's handler over the deployed artifact, loaded here as the local AWS loads it."""
     folder = Path(tempfile.mkdtemp(prefix="lectern-benchmark-"))
-    uri = json.loads(
-        road.client("ssm").get_parameter(Name="/lectern/local/models/tickets")["Parameter"]["Value"]
-    )["model_data"]
+    record = road.client("ssm").get_parameter(Name="/lectern/local/models/tickets")
+    uri = json.loads(record["Parameter"]["Value"])["model_data"]
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     road.client("s3").download_file(bucket, key, str(folder / "model.tar.gz"))
     unpack(folder / "model.tar.gz", folder / "model")
     sys.path.insert(0, str(folder / "model" / "code"))
     os.environ["HF_TASK"] = "text-classification"
-    service = HuggingFaceHandlerService()
-    context = Context(str(folder / "model"))
+    service, context = handler_service(), Context(folder / "model", gpu_id=None)
     service.initialize(context)
-    return lambda: service.handle([{"body": TEXT}], context)
+
+    def handle() -> object:
+        context.request_processor = [RequestProcessor(PLAIN)]
+        return service.handle([{"body": bytearray(TEXT)}], context)
+
+    return handle
 
 
-class Context:
-    """What multi-model-server hands the handler with each request."""
-
-    def __init__(self, model_dir: str) -> None:
-        self.system_properties = {"model_dir": model_dir, "gpu_id": None}
-        self.request_processor = [self]
-        self.manifest: dict[str, object] = {}
-
-    def get_request_properties(self) -> dict[str, str]:
-        return {"Content-Type": "application/json", "Accept": "application/json"}
-
-    def get_request_header(self, _index: int, name: str) -> str | None:
-        return self.get_request_properties().get(name)
-
-    def set_response_content_type(self, _index: int, _value: str) -> None:
-        return None
-
-    def report_status(self, *_args: object, **_kwargs: object) -> None:
-        return None
+def serving_port(road: Road, endpoint: str) -> int:
+    """Where the endpoint's own process listens."""
+    for process in road.processes():
+        words = process.cmdline()
+        if "local.serving" in words and any(f"/{endpoint}/" in word for word in words):
+            return int(words[words.index("--port") + 1])
+    raise LookupError(f"no serving process of {endpoint}")
 
 
 @contextmanager

@@ -120,6 +120,19 @@ def grant_pass_role(passed: iam.Role, role: iam.Role, service: str) -> iam.Grant
     return allow(role, "iam:PassRole", on=[passed.role_arn], conditions=to_service)
 
 
+def grant_images(role: iam.Role, *images: Image) -> iam.Grant:
+    """Reads images of the catalogue; to pull them takes a token as well."""
+    stack = Stack.of(role)
+    repositories = {repository_arn(stack.region, stack.partition, image) for image in images}
+    return allow(
+        role,
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+        on=sorted(repositories),
+    )
+
+
 def grant_container(
     role: iam.Role, *, images: Sequence[Image], log_groups: Sequence[str], kinds: Sequence[str]
 ) -> list[iam.Grant]:
@@ -127,8 +140,6 @@ def grant_container(
 
     `log_groups` and `kinds`, the metric namespaces, are named below /aws/sagemaker/.
     """
-    stack = Stack.of(role)
-    repositories = {repository_arn(stack.region, stack.partition, image) for image in images}
     groups = [arn(role, "logs", f"log-group:/aws/sagemaker/{name}:*") for name in log_groups]
     namespaces = {"StringEquals": {"cloudwatch:namespace": [f"/aws/sagemaker/{k}" for k in kinds]}}
     return [
@@ -139,13 +150,7 @@ def grant_container(
             wildcard_because="ECR's token belongs to no repository; PutMetricData has no "
             "resources, and its condition names the namespaces",
         ),
-        allow(
-            role,
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:BatchGetImage",
-            "ecr:GetDownloadUrlForLayer",
-            on=sorted(repositories),
-        ),
+        grant_images(role, *images),
         allow(
             role,
             "logs:CreateLogGroup",

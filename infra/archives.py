@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def write_tar_gz(target: Path, files: Mapping[str, Path]) -> None:
     with (
         target.open("wb") as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=6) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for name, path in sorted(files.items()):
             entry = tarfile.TarInfo(name)
@@ -45,6 +46,12 @@ def write_zip(target: Path, files: Mapping[str, Path]) -> None:
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes(), compresslevel=6)
+
+
+def tar_gz_names(source: Path) -> set[str]:
+    """The files of a gzip tar, by their names in it."""
+    with tarfile.open(source, "r:gz") as archive:
+        return {posixpath.normpath(entry.name) for entry in archive if entry.isfile()}
 
 
 def unpack_tar_gz(source: Path, folder: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from infra import images, instance_types
+from infra.archives import tar_gz_names
 from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
 from infra.explanations import shown
 from infra.faults import Fault, choices
-from infra.pipeline_settings import PipelineSettings, SplitSettings
+from infra.pipeline_settings import PipelineSettings
 from infra.settings import (
     BatchSettings,
     Endpoint,
@@ -24,23 +27,25 @@ from infra.settings import (
     runs_on_gpu,
 )
 
+LOCAL_STAGE = "local"
+
 Place = tuple[str, ...]
 Part = TypeVar("Part")
 _SOURCE: TypeAdapter[ModelSource] = TypeAdapter(Source)
 _ENDPOINT: TypeAdapter[Endpoint] = TypeAdapter(Endpoint)
 _BATCH = TypeAdapter(BatchSettings)
-_SPLIT = TypeAdapter(SplitSettings)
 
 
-def faults(data: Mapping[str, Any], project: Path) -> list[Fault]:
+def faults(data: Mapping[str, Any], *, stage: str, project: Path) -> list[Fault]:
     """Every such fault; a section that is malformed by itself is passed over."""
     models, pipelines = _sections(data.get("models")), _sections(data.get("pipelines"))
     return [
-        *_clashes("models", models),
-        *_clashes("pipelines", pipelines),
+        *_clashes("models", models, _taken_from_models(models, pipelines)),
+        *_clashes("pipelines", pipelines, _TAKEN_FROM_PIPELINES),
         *_training_region_faults(data.get("region"), pipelines),
         *(f for name, raw in models.items() for f in _model_faults(name, raw, pipelines, project)),
         *(f for name, raw in pipelines.items() for f in _pipeline_faults(name, raw)),
+        *(f for name, raw in pipelines.items() for f in _package_faults(name, raw, stage)),
     ]
 
 
@@ -56,9 +61,35 @@ def _valid(adapter: TypeAdapter[Part], part: object) -> Part | None:
         return None
 
 
-def _clashes(section: str, parts: Mapping[str, Any]) -> Iterator[Fault]:
+# What the stacks, and the CDK in each of them, call other things than models and pipelines.
+_TAKEN_IN_EVERY_STACK = {"BootstrapVersion", "CheckBootstrapVersion"}
+_TAKEN_FROM_PIPELINES = {
+    *_TAKEN_IN_EVERY_STACK,
+    *("Pipelines", "ProcessingSource", "TrainingSource"),
+    # Their parameters of versions would be called as the CDK's own.
+    *("Bootstrap", "CheckBootstrap"),
+}
+
+
+def _taken_from_models(models: Iterable[str], pipelines: Iterable[str]) -> set[str]:
+    released = ("Version", "ModelData", "Approved")
+    return {
+        *_TAKEN_IN_EVERY_STACK,
+        *("Models", "SmokeTest"),
+        *(f"{pascal_case(name)}{part}" for name in pipelines for part in released),
+        *(f"{pascal_case(name)}{part}" for name in models for part in ("Artifact", "Bucket")),
+    }
+
+
+def _clashes(section: str, parts: Mapping[str, Any], taken: set[str]) -> Iterator[Fault]:
     seen: dict[str, str] = {}
     for name in parts:
+        if pascal_case(name) in taken:
+            yield Fault(
+                (section, name),
+                f"got {name!r}, and the templates call something else {pascal_case(name)}: "
+                "rename it",
+            )
         other = seen.setdefault(pascal_case(name), name)
         if other != name:
             yield Fault(
@@ -74,6 +105,16 @@ def _training_region_faults(region: object, pipelines: Mapping[str, Any]) -> Ite
             ("region",),
             f"got {region!r}, which holds no training image: train in another region and serve "
             "here by source.artifact, without pipelines",
+        )
+
+
+def _package_faults(name: str, raw: Mapping[str, Any], stage: str) -> Iterator[Fault]:
+    base = raw.get("base")
+    if stage != LOCAL_STAGE and isinstance(base, dict) and "package" in base:
+        yield Fault(
+            ("pipelines", name, "base", "package"),
+            f"got {shown(base['package'])}, which only the stage {LOCAL_STAGE!r} can use, since "
+            "AWS's images do not hold it: use base.hub and base.revision",
         )
 
 
@@ -98,13 +139,26 @@ def _model_faults(
 def _path_faults(at: Place, given: str, project: Path) -> Iterator[Fault]:
     path = project / given
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            reason = "name a directory that save_pretrained wrote"
-            yield Fault(at, f"got {given!r}, a directory without config.json: {reason}")
+        kind, files = "directory", {child.name for child in path.iterdir() if child.is_file()}
     elif not path.is_file():
         yield Fault(at, f"got {given!r}, but nothing is there, seen from the project's directory")
+        return
     elif not given.endswith(".tar.gz"):
         yield Fault(at, f"got {given!r}, allowed is a directory or a model.tar.gz")
+        return
+    else:
+        try:
+            kind, files = "model.tar.gz", tar_gz_names(path)
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            yield Fault(at, f"got {given!r}, which is no gzip tar: {error}")
+            return
+    # Weights of other forms can carry code, and the containers take none of them.
+    needed = {"config.json": "config.json", ".safetensors": "safetensors weights"}
+    for ending, what in needed.items():
+        if not any(name.endswith(ending) and "/" not in name for name in files):
+            reason = "name what save_pretrained wrote"
+            yield Fault(at, f"got {given!r}, a {kind} without {what} at its root: {reason}")
+            return
 
 
 def _in_flight_faults(at: Place, batch: BatchSettings) -> Iterator[Fault]:
@@ -130,13 +184,6 @@ def _image_faults(at: Place, endpoint: Endpoint, batch: BatchSettings) -> Iterat
 
 def _pipeline_faults(name: str, raw: Mapping[str, Any]) -> Iterator[Fault]:
     place = ("pipelines", name)
-    split = _valid(_SPLIT, raw.get("split", {}))
-    if split is not None and split.validation + split.test >= 1:
-        yield Fault(
-            (*place, "split"),
-            f"got validation {split.validation} and test {split.test}, allowed is a sum below 1: "
-            "the rest is what training sees",
-        )
     default_runtime = PipelineSettings.model_fields["max_runtime_seconds"].default
     runtime = raw.get("max_runtime_seconds", default_runtime)
     wait, spot = raw.get("max_wait_seconds"), raw.get("spot", False)

@@ -13,8 +13,6 @@ from infra.faults import choices
 
 # A transform job holds this many megabytes of requests at a time.
 MAX_TRANSFORM_MB_IN_FLIGHT = 100
-# CreateEndpointConfig takes no other sizes of a serverless variant.
-SERVERLESS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 
 
 def _refusal(allowed: str) -> PydanticCustomError:

@@ -37,6 +37,9 @@ class FineTuning(Construct):
         self._processing_image = inference_image(
             gpu=instance_types.has_gpu(own.processing_instance_type)
         )
+        self._inference_image = inference_image(
+            gpu=any(model.on_gpu for model in settings.models_of(pipeline))
+        )
         self.registry = sagemaker.CfnModelPackageGroup(
             self, "Registry", model_package_group_name=settings.pipeline_name(pipeline)
         )
@@ -58,7 +61,6 @@ class FineTuning(Construct):
 
     def _surroundings(self, processing_role: iam.Role, training_role: iam.Role) -> Surroundings:
         models, region = self._settings.models_of(self._pipeline), self._settings.region
-        on_gpu = any(model.on_gpu for model in models)
         endpoints = [model.endpoint for model in models]
         training, processing = self._sources.training, self._sources.processing
         return Surroundings(
@@ -68,7 +70,7 @@ class FineTuning(Construct):
             training_role_arn=training_role.role_arn,
             processing_image=self._processing_image.uri(region),
             training_image=TRAINING.uri(region),
-            inference_image=inference_image(gpu=on_gpu).uri(region),
+            inference_image=self._inference_image.uri(region),
             key_arn=self._storage.key.key_arn,
             processing_source_uri=processing.s3_object_url,
             processing_source_file=processing.s3_object_key,
@@ -126,6 +128,7 @@ class FineTuning(Construct):
             access.arn(self, "sagemaker", f"model-package-group/{group}"),
         ]
         evaluations = f"pipelines/{self._pipeline}/runs/*"
+        versions = f"pipelines/{self._pipeline}/models/*"
         grants = [
             access.grant_pass_role(processing_role, role, "sagemaker.amazonaws.com"),
             access.grant_pass_role(training_role, role, "sagemaker.amazonaws.com"),
@@ -141,15 +144,19 @@ class FineTuning(Construct):
                 on=packages,
                 wildcard_because="the registry numbers the versions",
             ),
-            # The gate reads evaluation.json with this role.
-            access.grant_objects(self._storage.artifacts, role, "s3:GetObject", keys=[evaluations]),
+            # The gate reads evaluation.json with this role; CreateModelPackage, as its caller,
+            # looks the artifact and the image up.
+            access.grant_objects(
+                self._storage.artifacts, role, "s3:GetObject", keys=[evaluations, versions]
+            ),
             access.grant_use_key(self._storage.key, role),
+            access.grant_images(role, self._inference_image),
         ]
         return role, grants
 
 
 _JOBS = ("processing", "training")
-_JOB_ACTIONS = ["sagemaker:AddTags"] + [
+_JOB_ACTIONS = ["sagemaker:AddTags", "sagemaker:ListTags"] + [
     f"sagemaker:{verb}{kind}Job"
     for kind in ("Processing", "Training")
     for verb in ("Create", "Describe", "Stop")

@@ -20,7 +20,8 @@ from infra.storage_stack import StorageStack
 
 # An update moves traffic between variants of one name only.
 VARIANT = "AllTraffic"
-# The default's driver is older than what the image's CUDA 12.4 needs.
+# The defaults' drivers are older than what the image's CUDA 12.4 needs.
+GPU_HOSTING_AMI = "al2-ami-sagemaker-inference-gpu-3-1"
 GPU_TRANSFORM_AMI = "al2-ami-sagemaker-batch-gpu-535"
 SMOKE_TEST_SECONDS = 600
 Resource = TypeVar("Resource", bound=CfnResource)
@@ -149,6 +150,7 @@ class ModelInService(Construct):
             initial_variant_weight=1,
             instance_type=endpoint.instance_type,
             initial_instance_count=endpoint.instances,
+            inference_ami_version=GPU_HOSTING_AMI if self._own.on_gpu else None,
         )
 
     def _endpoint(self, config: sagemaker.CfnEndpointConfig) -> sagemaker.CfnEndpoint:

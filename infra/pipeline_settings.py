@@ -42,21 +42,30 @@ Base = Annotated[
 ]
 
 
+# An argument of a processing job's container ends at 256 characters.
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 class ColumnSettings(Section):
     """Where a row's text and label stand."""
 
-    text: str = Field(default="auto", description="the text column, or auto")
-    label: str = Field(default="auto", description="the label column, or auto")
+    text: ColumnName = Field(default="auto", description="the text column, or auto")
+    label: ColumnName = Field(default="auto", description="the label column, or auto")
     label_at_least: float | None = Field(
-        default=None, description="turns a numeric label into 1 from this value on, else 0"
+        default=None,
+        allow_inf_nan=False,
+        description="turns a numeric label into 1 from this value on, else 0",
     )
 
 
 class SplitSettings(Section):
     """Which part of the rows is kept from training."""
 
-    validation: float = Field(default=0.1, gt=0, lt=1, description="fraction that steers training")
-    test: float = Field(default=0.2, gt=0, lt=1, description="fraction that the gate measures on")
+    # Below a half each, as Prepare takes them: something is left to train on.
+    validation: float = Field(
+        default=0.1, gt=0, lt=0.5, description="fraction that steers training"
+    )
+    test: float = Field(default=0.2, gt=0, lt=0.5, description="fraction that the gate measures on")
     seed: int = Field(default=13, ge=0, le=2**32 - 1, description="seeds split and training")
 
 

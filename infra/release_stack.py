@@ -115,3 +115,8 @@ class ReleaseStack(Stack):
             on=[inference.arn],
             wildcard_because=STACK_ID,
         )
+        # UpdateStack reads, as its caller, the parameters that are read from SSM: in each stack of
+        # the CDK the version of the bootstrap.
+        qualifier = inference.synthesizer.bootstrap_qualifier
+        version = access.arn(self, "ssm", f"parameter/cdk-bootstrap/{qualifier}/version")
+        access.allow(release.role, "ssm:GetParameters", on=[version])

@@ -99,7 +99,11 @@ class BatchSettings(Section):
         default=1, ge=1, le=100, description="machines of one batch; each takes whole files"
     )
     max_payload_mb: int = Field(
-        default=6, ge=1, le=100, description="most megabytes of lines sent in one request"
+        # The answers to short lines are longer than the lines, and the container's end at 6.5 MB.
+        default=1,
+        ge=1,
+        le=100,
+        description="most megabytes of lines sent in one request",
     )
     max_concurrent_requests: int = Field(
         default=1, ge=1, le=100, description="requests that one machine works on at a time"

@@ -27,7 +27,11 @@ def read_settings(stage: str, project: Path = PROJECT) -> Settings:
             file, [Fault((), f"got the stage name {stage!r}, allowed are {allowed}")]
         )
     data = _read_yaml(file, project)
-    faults = [*_shape_faults(data), *consistency.faults(data, project)]
+    shape = _shape_faults(data)
+    found = consistency.faults(data, stage=stage, project=project)
+    # A setting that is wrong by itself is not told a second time beside others.
+    told = {fault.path for fault in shape}
+    faults = [*shape, *(f for f in found if f.path not in told)]
     if faults:
         raise SettingsError(file, faults)
     return Settings.model_validate({**data, "stage": stage})
@@ -60,6 +64,8 @@ def _read_yaml(file: str, project: Path) -> dict[str, Any]:
         raise SettingsError(
             file, [Fault((), f"not YAML: {' '.join(str(error).split())}")]
         ) from error
+    except RecursionError as error:
+        raise SettingsError(file, [Fault((), "sections stand too deep in each other")]) from error
     if not isinstance(data, dict):
         allowed = choices(list(StageFile.model_fields))
         given = explanations.shown(data)
@@ -73,8 +79,20 @@ def _syntax_message(error: yaml.MarkedYAMLError) -> str:
     return place + (error.problem or error.context or "not YAML")
 
 
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
 class _StageLoader(yaml.SafeLoader):
     """YAML 1.2's numbers and booleans (5e-5 is a number, `no` a word), and no key twice."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (KeyError, ValueError) as error:  # what the loader's own numbers and booleans raise
+            allowed = _SCALARS.get(node.tag.removeprefix(_TAG), "another value")
+            given = explanations.shown(node.value)
+            raise _problem(f"got {given}, allowed is {allowed}", node) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Any, int] = {}
@@ -106,9 +124,21 @@ def _resolvers() -> Mapping[str, list[tuple[str, re.Pattern[str]]]]:
     resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {"": []}
     for name, (pattern, first_letters) in tags.items():
         for letter in [*first_letters, *([""] if name == "null" else [])]:
-            resolver = (f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"))
+            resolver = (f"{_TAG}{name}", re.compile(rf"(?:{pattern})\Z"))
             resolvers.setdefault(letter, []).append(resolver)
     return resolvers
 
 
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    # The loader's own reads 012 as octal.
+    return int(node.value)
+
+
 _StageLoader.yaml_implicit_resolvers = dict(_resolvers())
+# Without the constructors of dates, sets and bytes, which no setting is.
+_StageLoader.yaml_constructors = {
+    tag: made
+    for tag, made in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.removeprefix(_TAG) in {*_SCALARS, "null", "str", "seq", "map"}
+}
+_StageLoader.add_constructor(f"{_TAG}int", _whole_number)

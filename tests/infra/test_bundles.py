@@ -147,3 +147,11 @@ def test_weights_keep_their_files_and_get_our_code(tmp_path):
     assert (tmp_path / "unpacked" / "config.json").read_text() == "{}"
     served = tmp_path / "unpacked" / "code" / "inference.py"
     assert served.read_bytes() == (INFERENCE / "inference.py").read_bytes()
+
+
+def test_a_file_with_a_long_name_is_packed(tmp_path):
+    source, name = tmp_path / "file", f"{'n' * 120}.txt"
+    source.write_text("kept")
+    write_tar_gz(tmp_path / "a.tar.gz", {name: source})
+    unpack_tar_gz(tmp_path / "a.tar.gz", tmp_path / "unpacked")
+    assert (tmp_path / "unpacked" / name).read_text() == "kept"

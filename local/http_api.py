@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Any
 from urllib.parse import unquote
 
 from local.ministack import Handler, Response
@@ -48,12 +49,21 @@ async def _on(
 def _call(sagemaker: SageMaker, headers: Mapping[str, str], body: bytes) -> Response:
     operation = headers.get("x-amz-target", "").rpartition(".")[2]
     try:
-        answer = sagemaker.call(operation, json.loads(body or b"{}"))
-    except json.JSONDecodeError:
+        answer = sagemaker.call(operation, _without_nulls(json.loads(body or b"{}")))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return _error("SerializationException", "the body is not JSON", 400, CONTROL_TYPE, {})
     except SageMakerError as error:
         return _error(error.code, error.message, error.status, CONTROL_TYPE, error.extra)
     return 200, {"Content-Type": CONTROL_TYPE}, json.dumps(answer, default=_epoch).encode()
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - a value of JSON
+    """JSON 1.1 knows no null: a member that has none as its value is not given."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value
 
 
 def _invoke(sagemaker: SageMaker, path: str, headers: Mapping[str, str], body: bytes) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -70,29 +71,14 @@ def start(
 ) -> Server:
     """Start the local AWS, or find it running; returns once it answers with all it held."""
     directory = (state_dir or default_state_dir()).resolve()
-    running = status(directory).server
-    if running is not None:
-        if port not in (None, running.port):
-            raise LocalAwsError(
-                f"port: the local AWS in {directory} already runs on {running.port}, got {port}: "
-                f"stop it first, or use {running.port}"
-            )
-        return running
-    chosen = DEFAULT_PORT if port is None else port
-    require_free(chosen)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "server.json").unlink(missing_ok=True)
-    log = directory / "server.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local", "--state-dir", str(directory), "--port", str(chosen)],
-            cwd=CHECKOUT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return _wait_until_ready(process, directory, log, timeout_seconds)
+    _make(directory)
+    with (directory / "start.lock").open("w") as lock:
+        # Whoever starts it at the same moment waits here, and finds it running.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = status(directory).server
+        if running is not None:
+            return _with_port(running, port, directory)
+        return _start(directory, DEFAULT_PORT if port is None else port, timeout_seconds)
 
 
 def stop(state_dir: Path | None = None, timeout_seconds: float = 30) -> bool:
@@ -121,7 +107,9 @@ def status(state_dir: Path | None = None) -> Status:
 
 
 def require_free(port: int) -> None:
-    """Raise LocalAwsError when another program listens on the port."""
+    """Raise LocalAwsError when the port cannot be had."""
+    if not 0 < port < 65536:
+        raise LocalAwsError(f"port: a number from 1 to 65535, got {port}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -133,11 +121,46 @@ def require_free(port: int) -> None:
             ) from error
 
 
+def _with_port(running: Server, port: int | None, directory: Path) -> Server:
+    if port not in (None, running.port):
+        raise LocalAwsError(
+            f"port: the local AWS in {directory} already runs on {running.port}, got {port}: "
+            f"stop it first, or use {running.port}"
+        )
+    return running
+
+
+def _start(directory: Path, port: int, timeout_seconds: float) -> Server:
+    require_free(port)
+    log = directory / "server.log"
+    with log.open("ab") as output:
+        written_before = output.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "--state-dir", str(directory), "--port", str(port)],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return _wait_until_ready(process, directory, log, written_before, timeout_seconds)
+
+
 def _read(directory: Path) -> Server | None:
     try:
         return Server(**json.loads((directory / "server.json").read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalAwsError(
+            f"LECTERN_LOCAL_DIR: {directory} cannot be made ({error.strerror}): "
+            f"name a directory that can be written"
+        ) from error
 
 
 def _is_ours(pid: int, directory: Path) -> bool:
@@ -156,7 +179,11 @@ def _answers(server: Server) -> bool:
 
 
 def _wait_until_ready(
-    process: subprocess.Popen[bytes], directory: Path, log: Path, timeout_seconds: float
+    process: subprocess.Popen[bytes],
+    directory: Path,
+    log: Path,
+    written_before: int,
+    timeout_seconds: float,
 ) -> Server:
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
@@ -166,14 +193,14 @@ def _wait_until_ready(
         if process.poll() is not None:
             raise LocalAwsError(
                 f"the local AWS ended with exit code {process.returncode} before it was ready; "
-                f"its last words in {log}:\n{_tail(log)}"
+                f"its last words in {log}:\n{_tail(log, written_before)}"
             )
         time.sleep(0.05)
     _end(psutil.Process(process.pid), timeout_seconds=10)
     watchdog.end_leftovers(directory)
     raise LocalAwsError(
         f"timeout_seconds: the local AWS was not ready within {timeout_seconds:g} s; "
-        f"its last words in {log}:\n{_tail(log)}"
+        f"its last words in {log}:\n{_tail(log, written_before)}"
     )
 
 
@@ -188,5 +215,6 @@ def _end(process: psutil.Process, timeout_seconds: float) -> None:
         process.wait(10)
 
 
-def _tail(log: Path, lines: int = 15) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+def _tail(log: Path, written_before: int, lines: int = 15) -> str:
+    written = log.read_bytes()[written_before:].decode(errors="replace")
+    return "\n".join(written.splitlines()[-lines:])

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import psutil
 
-from local import cloudformation, http_api, ministack, stepfunctions, watchdog
+from local import cloudformation, http_api, ministack, stepfunctions, watchdog, web_pages
 from local.lifecycle import ACCOUNT, HOST, REGION, LocalAwsError, Server, environment, require_free
 from local.sagemaker.service import SageMaker
 from local.snapshots import Snapshots
@@ -134,6 +134,12 @@ class _Process:
         async def watched(
             scope: ministack.Message, receive: ministack.Receive, send: ministack.Send
         ) -> None:
+            reason = web_pages.fault(scope.get("headers", ()))
+            if reason is not None:
+                headers, body = web_pages.refusal(reason)
+                await send({"type": "http.response.start", "status": 403, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+                return
             if scope.get("method") not in (None, "GET", "HEAD"):
                 self._snapshots.touch()
             await application(scope, receive, send)

@@ -246,12 +246,13 @@ def main(argv: list[str] | None = None) -> None:
     sys.path[:] = [entry for entry in sys.path if entry not in ("", checkout)]
     sys.path.insert(0, str(options.model_dir / "code"))
     signal.signal(signal.SIGTERM, _leave)
-    service = handler_service()
-    context = Context(model_from_hub(options.model_dir), gpu())
-    Requests.worker = Worker(service, context)
-    Requests.worker.load()
-    Requests.longest = longest_body()
+    # The port is taken before the model is loaded, which may last: nobody else gets it meanwhile.
     with Server(("127.0.0.1", options.port), Requests) as server:
+        service = handler_service()
+        context = Context(model_from_hub(options.model_dir), gpu())
+        Requests.worker = Worker(service, context)
+        Requests.worker.load()
+        Requests.longest = longest_body()
         print(f"serving {options.model_dir} on 127.0.0.1:{options.port}", flush=True)
         server.serve_forever()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ class Snapshots:
         self._digests: dict[str, bytes] = {}
         self._last_activity = 0.0
         self._last_write = 0.0
+        self._writing = threading.Lock()
 
     def touch(self) -> None:
         """Note that something may have changed, or is still changing."""
@@ -46,14 +48,18 @@ class Snapshots:
 
     def write(self) -> None:
         """Write each state that changed since it was last written."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for service, state in self._states().items():
-            try:
-                self._write_service(service, state)
-            except RuntimeError as error:
-                # The service changed its records while they were copied: next time.
-                logger.debug("%s: %s", service, error)
-        self._last_write = time.monotonic()
+        with self._writing:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for service, state in self._states().items():
+                try:
+                    self._write_service(service, state)
+                except RuntimeError as error:
+                    # The service changed its records while they were copied: next time.
+                    logger.debug("%s: %s", service, error)
+                except OSError as error:
+                    # A full disk is to cost what it keeps from being written, not what comes after.
+                    logger.warning("%s is not saved, tried again soon: %s", service, error)
+            self._last_write = time.monotonic()
 
     def _write_service(self, service: str, state: Callable[[], Any]) -> None:
         held = state()

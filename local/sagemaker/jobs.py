@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.sagemaker.children import Child, ChildrenClosed
@@ -70,7 +71,7 @@ class Job:
         self.name: str = record[f"{kind.name}Name"]
         self.arn: str = record[f"{kind.name}Arn"]
         self.request = record
-        self.directory = host.directory / "jobs" / kind.directory / self.name
+        self.directory = _directory(host, kind, self.name)
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.stopping = threading.Event()
@@ -103,7 +104,7 @@ class Job:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name.endswith(".tar.gz"):
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def run_command(
         self,
@@ -132,6 +133,10 @@ class Job:
         if self.host.closing.is_set():
             raise ChildrenClosed(INTERRUPTED)
         return Ended("exit", status)
+
+
+def _directory(host: Host, kind: JobKind, name: str) -> Path:
+    return host.directory / "jobs" / kind.directory / name
 
 
 def _terminated(child: Child) -> int:
@@ -220,6 +225,7 @@ class Jobs:
             if self.record(name)[self._kind.status] in ("InProgress", "Stopping"):
                 raise ResourceInUse(f"{name} is in progress: stop it before deleting it")
             self._host.store.delete(self._kind.name, name)
+            shutil.rmtree(_directory(self._host, self._kind, name), ignore_errors=True)
         return {}
 
     def recover(self) -> None:
@@ -235,6 +241,8 @@ class Jobs:
             outcome = self._kind.run(job)
         except JobFailed as failure:
             outcome = self._failed(failure.reason)
+        except S3UploadFailedError as error:
+            outcome = self._failed(f"ClientError: Artifact upload failed: {error}"[:1024])
         except (SageMakerError, BotoCoreError, ClientError, OSError) as error:
             outcome = self._failed(f"InternalServerError: {error}"[:1024])
         except ChildrenClosed:
@@ -246,10 +254,11 @@ class Jobs:
                 job.log.close()
             else:
                 self._host.logs.close(job.log)
+            if outcome[self._kind.status] == "Completed":
+                # Before its end is seen: from then on another job may have the name.
+                job.clear()
             self._running.pop(job.name, None)
             self._finish(job.name, outcome)
-            if outcome[self._kind.status] == "Completed":
-                job.clear()
 
     def _failed(self, reason: str) -> Record:
         return {self._kind.status: "Failed", "FailureReason": reason}

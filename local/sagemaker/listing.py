@@ -71,6 +71,9 @@ def _token(start: int) -> str:
 
 def _read_token(token: str) -> int:
     try:
-        return int(json.loads(base64.urlsafe_b64decode(token))["start"])
+        start = int(json.loads(base64.urlsafe_b64decode(token))["start"])
+        if start >= 0:
+            return start
     except (binascii.Error, ValueError, KeyError, TypeError):
-        raise ValidationException("Invalid NextToken: pass the one the last page gave") from None
+        pass
+    raise ValidationException("Invalid NextToken: pass the one the last page gave")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from local.sagemaker import processing_jobs, training_jobs, transform_jobs
+from local.sagemaker import processing_jobs, training_jobs, training_update, transform_jobs
 from local.sagemaker.endpoints import Endpoints
 from local.sagemaker.errors import UnknownOperationException
 from local.sagemaker.host import Host, Platform
@@ -41,6 +42,7 @@ class SageMaker:
             **training.operations(),
             **processing.operations(),
             **transform.operations(),
+            "UpdateTrainingJob": partial(training_update.update, self._host),
             "DeleteTrainingJob": training.delete,
             "DeleteProcessingJob": processing.delete,
             **Registry(self._host).operations(),

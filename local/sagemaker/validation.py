@@ -42,7 +42,11 @@ class ServiceModel:
         shape = self.operation(name).input_shape
         if shape is None:
             return
-        report = self._validator.validate(request, shape)
+        try:
+            report = self._validator.validate(request, shape)
+        except RuntimeError as error:
+            # botocore's word for seconds that no calendar reaches.
+            raise ValidationException(f"a timestamp cannot be read: {error}") from None
         if report.has_errors():
             raise ValidationException(report.generate_report())
         faults = list(_violations(request, shape, ""))

@@ -60,9 +60,21 @@ def test_a_refusal_carries_its_code_and_message(aws):
     }
 
 
-def test_a_body_that_is_not_json_is_refused(aws):
+@pytest.mark.parametrize("sent", [b"{", b"\xff\xfe", b"[" * 100_000])
+def test_a_body_that_is_not_json_is_refused(aws, sent):
     status, headers, body = aws.request(
-        aws.server.endpoint_url, b"{", "POST", X_Amz_Target="SageMaker.DescribeModel"
+        aws.server.endpoint_url, sent, "POST", X_Amz_Target="SageMaker.DescribeModel"
     )
     assert (status, headers["x-amzn-errortype"]) == (400, "SerializationException")
     assert json.loads(body)["__type"] == "SerializationException"
+
+
+def test_a_member_that_is_null_is_not_given(aws, endpoint):
+    sent = {"ModelName": "http", "Tags": None}
+    status, _, body = aws.request(
+        aws.server.endpoint_url,
+        json.dumps(sent).encode(),
+        "POST",
+        X_Amz_Target="SageMaker.DescribeModel",
+    )
+    assert (status, json.loads(body)["ModelName"]) == (200, "http")

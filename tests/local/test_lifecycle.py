@@ -351,6 +351,35 @@ def test_starting_twice_finds_the_running_server(tmp_path, free_port):
     assert lifecycle.status(tmp_path).running is False
 
 
+def test_starting_twice_at_once_starts_one_server(tmp_path, free_port):
+    words = [
+        sys.executable,
+        "-c",
+        "import pathlib, sys; from local import lifecycle;"
+        "print(lifecycle.start(pathlib.Path(sys.argv[1]), int(sys.argv[2])).pid)",
+        str(tmp_path),
+        str(free_port),
+    ]
+    try:
+        starting = [
+            subprocess.Popen(words, cwd=lifecycle.CHECKOUT, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        pids = [process.communicate(timeout=60)[0].strip() for process in starting]
+        assert [process.returncode for process in starting] == [0, 0]
+        assert pids[0] == pids[1] != ""
+    finally:
+        lifecycle.stop(tmp_path)
+
+
+def test_a_start_that_fails_tells_its_own_words_only(tmp_path, free_port, monkeypatch):
+    (tmp_path / "server.log").write_text("words of another day\n")
+    monkeypatch.setattr(lifecycle.sys, "executable", "/bin/false")
+    with pytest.raises(lifecycle.LocalAwsError, match="exit code 1 before it was ready") as failed:
+        lifecycle.start(tmp_path, port=free_port)
+    assert "another day" not in str(failed.value)
+
+
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -368,6 +397,19 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
     assert foreground.returncode == 1
     assert foreground.stderr.startswith(f"port: {port} on 127.0.0.1 is taken")
     assert everything_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("port", [0, -5, 65536])
+def test_a_port_that_cannot_be_is_refused(tmp_path, port):
+    with pytest.raises(lifecycle.LocalAwsError, match=f"from 1 to 65535, got {port}"):
+        lifecycle.start(tmp_path, port=port)
+
+
+def test_a_state_directory_that_cannot_be_made_is_named(tmp_path, free_port):
+    (tmp_path / "file").touch()
+    assert lifecycle.status(tmp_path / "file").running is False
+    with pytest.raises(lifecycle.LocalAwsError, match=r"LECTERN_LOCAL_DIR: \S+/file cannot"):
+        lifecycle.start(tmp_path / "file", port=free_port)
 
 
 def test_the_state_directory_is_the_checkouts_or_the_environments(monkeypatch, tmp_path):

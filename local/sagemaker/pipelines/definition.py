@@ -117,10 +117,10 @@ def parse(text: str) -> Definition:
         )
     parameters = {
         parameter.name: parameter
-        for parameter in (_parameter(item) for item in document.get("Parameters", []))
+        for parameter in map(_parameter, _objects("Parameters", document.get("Parameters", [])))
     }
     steps: dict[str, Step] = {}
-    for step in _steps(document["Steps"], None, None):
+    for step in _steps(_objects("Steps", document["Steps"]), None, None):
         if step.name in steps:
             raise ValidationException(f"step {step.name!r} is defined twice: names are unique")
         steps[step.name] = step
@@ -136,6 +136,17 @@ def duration(text: str) -> timedelta:
         raise ValidationException(f"{text!r} is not an ISO 8601 duration: write P30D or PT2H")
     amounts = [float(group or 0) for group in match.groups()]
     return timedelta(seconds=sum(a * u for a, u in zip(amounts, _UNIT_SECONDS, strict=True)))
+
+
+def _objects(where: str, value: Json) -> list[dict[str, Any]]:
+    """The value as the list of objects that it must be."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValidationException(f"{where} must be a list of objects, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Json) -> str:
+    return json.dumps(value)[:200]
 
 
 def _parameter(item: dict[str, Any]) -> Parameter:
@@ -157,7 +168,8 @@ def _steps(items: list[dict[str, Any]], within: str | None, branch: bool | None)
         yield step
         if step.type == "Condition":
             for member, chosen in (("IfSteps", True), ("ElseSteps", False)):
-                yield from _steps(step.arguments.get(member, []), step.name, chosen)
+                inner = _objects(f"step {step.name!r}: {member}", step.arguments.get(member, []))
+                yield from _steps(inner, step.name, chosen)
 
 
 def _step(item: dict[str, Any], within: str | None, branch: bool | None) -> Step:
@@ -177,7 +189,7 @@ def _step(item: dict[str, Any], within: str | None, branch: bool | None) -> Step
     if kind == "Condition":
         _check_condition_step(name, arguments, nested=within is not None)
     needs = {path.split(".")[1] for path in _paths(kind, arguments) if path.startswith("Steps.")}
-    needs |= set(item.get("DependsOn", []))
+    needs |= _names(name, "DependsOn", item.get("DependsOn", []))
     if within is not None:
         needs.add(within)
     return Step(
@@ -194,6 +206,14 @@ def _step(item: dict[str, Any], within: str | None, branch: bool | None) -> Step
     )
 
 
+def _names(step: str, member: str, value: Json) -> set[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationException(
+            f"step {step!r}: {member} must be a list of names, got {_shown(value)}"
+        )
+    return set(value)
+
+
 def _paths(kind: str, arguments: dict[str, Any]) -> list[str]:
     """What the step itself refers to; a Condition's branches speak for themselves."""
     return list(references(arguments.get("Conditions") if kind == "Condition" else arguments))
@@ -204,31 +224,44 @@ def _check_condition_step(name: str, arguments: dict[str, Any], *, nested: bool)
         raise ValidationException(f"step {name!r}: a Condition step within another is not allowed")
     if not arguments.get("Conditions"):
         raise ValidationException(f"step {name!r}: Conditions is missing")
-    for condition in arguments["Conditions"]:
+    for condition in _objects(f"step {name!r}: Conditions", arguments["Conditions"]):
         conditions.check(condition, name)
 
 
-def _cache_expiry(name: str, kind: str, config: dict[str, Any] | None) -> timedelta | None:
+def _cache_expiry(name: str, kind: str, config: Json) -> timedelta | None:
+    if config is not None and not isinstance(config, dict):
+        raise ValidationException(
+            f"step {name!r}: CacheConfig must be an object, got {_shown(config)}"
+        )
     if not config or not config.get("Enabled"):
         return None
     if kind not in _CACHED:
         raise ValidationException(
             f"step {name!r}: CacheConfig is not allowed on {kind}: only on {', '.join(_CACHED)}"
         )
-    return duration(config["ExpireAfter"]) if "ExpireAfter" in config else timedelta.max
+    return duration(str(config["ExpireAfter"])) if "ExpireAfter" in config else timedelta.max
 
 
 def _property_files(
-    name: str, arguments: dict[str, Any], items: list[dict[str, str]]
+    name: str, arguments: dict[str, Any], items: Json
 ) -> dict[str, tuple[str, str]]:
-    outputs = arguments.get("ProcessingOutputConfig", {}).get("Outputs", [])
-    known = {output.get("OutputName") for output in outputs}
+    if not items:
+        return {}
+    config = arguments.get("ProcessingOutputConfig", {})
+    outputs = config.get("Outputs", []) if isinstance(config, dict) else config
+    where = f"step {name!r}: ProcessingOutputConfig.Outputs"
+    known = {str(output.get("OutputName")) for output in _objects(where, outputs)}
     files = {}
-    for item in items:
+    for item in _objects(f"step {name!r}: PropertyFiles", items):
+        for member in ("PropertyFileName", "OutputName", "FilePath"):
+            if not isinstance(item.get(member), str):
+                raise ValidationException(
+                    f"step {name!r}: PropertyFiles needs {member}, got {_shown(item)}"
+                )
         if item["OutputName"] not in known:
             raise ValidationException(
                 f"step {name!r}: property file {item['PropertyFileName']!r} names the output "
-                f"{item['OutputName']!r}: the step has {sorted(filter(None, known))}"
+                f"{item['OutputName']!r}: the step has {sorted(known)}"
             )
         files[item["PropertyFileName"]] = (item["OutputName"], item["FilePath"])
     return files

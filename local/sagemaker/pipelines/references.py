@@ -49,6 +49,8 @@ def references(value: Json) -> Iterator[str]:
             f"{', '.join(FUNCTIONS)}"
         )
     if name == "Get":
+        if not isinstance(value["Get"], str):
+            raise ValidationException(f"Get needs a path as text, got {value['Get']!r}")
         yield value["Get"]
     elif name == "Std:JsonGet":
         call = value[name]
@@ -59,6 +61,8 @@ def references(value: Json) -> Iterator[str]:
         call = value[name]
         if not isinstance(call, dict) or not {"On", "Values"} <= set(call):
             raise ValidationException("Std:Join needs On and Values")
+        if not isinstance(call["Values"], list):
+            raise ValidationException(f"Std:Join needs a list of Values, got {call['Values']!r}")
         yield from references(call["Values"])
     elif isinstance(value, dict):
         for inner in value.values():

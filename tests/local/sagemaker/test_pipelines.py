@@ -347,6 +347,46 @@ def test_a_definition_that_would_not_run_is_refused(lab, step, words):
     assert refusal.value.code == "ValidationException"
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"Steps": ["x"]},
+        {"Steps": [], "Parameters": 5},
+        {"Steps": [], "Parameters": [1]},
+        {"Steps": [{"DependsOn": "Other"}]},
+        {"Steps": [{"DependsOn": [{}]}]},
+        {"Steps": [{"CacheConfig": "always"}]},
+        {"Steps": [{"CacheConfig": {"Enabled": True, "ExpireAfter": 5}}]},
+        {"Steps": [{"PropertyFiles": [{}]}]},
+        {"Steps": [{"PropertyFiles": ["x"]}]},
+        {"Steps": [{"Arguments": {"x": {"Get": 5}}}]},
+        {"Steps": [{"Arguments": {"x": {"Std:Join": {"On": "", "Values": "abc"}}}}]},
+        {"Steps": [{"Type": "Condition", "Arguments": {"Conditions": "yes"}}]},
+        {
+            "Steps": [
+                {
+                    "Type": "Condition",
+                    "Arguments": {
+                        "Conditions": [{"Type": "Equals", "LeftValue": 1, "RightValue": 1}],
+                        "IfSteps": "x",
+                    },
+                }
+            ]
+        },
+    ],
+)
+def test_a_definition_of_another_shape_is_refused_not_a_server_error(lab, definition):
+    steps = [
+        {"Name": "Only", "Type": "Processing", "Arguments": {}, **step}
+        if isinstance(step, dict)
+        else step
+        for step in definition["Steps"]
+    ]
+    with pytest.raises(SageMakerError) as refusal:
+        create(lab, {"Version": "2020-12-01", **definition, "Steps": steps})
+    assert refusal.value.code == "ValidationException"
+
+
 def test_a_failing_job_fails_its_step_with_the_jobs_reason(lab):
     execution, steps = finished(lab, start(lab, create(lab, one_step(lab, "raise SystemExit(4)"))))
     assert execution["PipelineExecutionStatus"] == "Failed"

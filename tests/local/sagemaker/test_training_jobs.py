@@ -229,6 +229,43 @@ def test_a_stopped_job_keeps_its_model_and_ends_as_stopped(lab):
         lab.call("StopTrainingJob", {"TrainingJobName": name})
 
 
+def test_a_running_job_takes_new_profiler_settings_and_a_finished_one_none(lab):
+    name = lab.train("import time; time.sleep(60)")
+    change = {"TrainingJobName": name, "ProfilerConfig": {"DisableProfiler": True}}
+    arn = lab.call("UpdateTrainingJob", change)["TrainingJobArn"]
+    job = lab.describe("TrainingJob", name)
+    assert (job["TrainingJobArn"], job["ProfilerConfig"]) == (arn, {"DisableProfiler": True})
+    with pytest.raises(SageMakerError, match="no warm pools"):
+        lab.call(
+            "UpdateTrainingJob",
+            {"TrainingJobName": name, "ResourceConfig": {"KeepAlivePeriodInSeconds": 60}},
+        )
+    lab.call("StopTrainingJob", {"TrainingJobName": name})
+    lab.wait("TrainingJob", name)
+    with pytest.raises(SageMakerError, match="is in status Stopped"):
+        lab.call("UpdateTrainingJob", change)
+    with pytest.raises(SageMakerError, match="Requested resource not found"):
+        lab.call("UpdateTrainingJob", {**change, "TrainingJobName": "nobody"})
+
+
+def test_a_deleted_job_leaves_no_files(lab):
+    name = lab.train("raise SystemExit(3)")
+    directory = lab.platform.state_dir / "sagemaker/jobs/training" / name
+    assert lab.wait("TrainingJob", name)["TrainingJobStatus"] == "Failed"
+    assert directory.is_dir()
+    lab.call("DeleteTrainingJob", {"TrainingJobName": name})
+    assert not directory.exists()
+    with pytest.raises(SageMakerError, match="Requested resource not found"):
+        lab.describe("TrainingJob", name)
+
+
+def test_an_output_bucket_that_is_missing_is_the_reason(lab):
+    name = lab.train("", OutputDataConfig={"S3OutputPath": "s3://no-such-bucket/models"})
+    reason = lab.wait("TrainingJob", name)["FailureReason"]
+    assert reason.startswith("ClientError: Artifact upload failed: ")
+    assert "no-such-bucket" in reason
+
+
 def test_the_time_limit_ends_a_job_and_all_its_processes(lab):
     name = lab.train(
         "import subprocess, sys\n"
@@ -298,6 +335,21 @@ def test_jobs_are_listed_by_name_and_status_in_pages(lab):
     assert "NextToken" not in rest
     none = lab.call("ListTrainingJobs", {"NameContains": "listed", "StatusEquals": "Failed"})
     assert none["TrainingJobSummaries"] == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        # {"start": -5}, which no page gave
+        ({"NextToken": "eyJzdGFydCI6IC01fQ=="}, "Invalid NextToken"),
+        ({"NextToken": "xx"}, "Invalid NextToken"),
+        ({"CreationTimeAfter": 1e30}, "a timestamp cannot be read"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(lab, request_, words):
+    with pytest.raises(SageMakerError, match=words) as refusal:
+        lab.call("ListTrainingJobs", request_)
+    assert refusal.value.code == "ValidationException"
 
 
 def test_operations_that_do_not_exist_or_do_not_run_here_are_refused(lab):

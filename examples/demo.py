@@ -76,17 +76,8 @@ def post(url: str, key: str, body: dict[str, object]) -> list[dict[str, str | fl
     headers = {"x-api-key": key, "content-type": "application/json"}
     if shutil.which("curl"):
         flags = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
-        command = [
-            "curl",
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            *flags,
-            "-d",
-            payload,
-            url,
-        ]
-        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        command = ["curl", "--silent", "--show-error", "--fail", *flags, "-d", payload, url]
+        return json.loads(output_of(command))
     response = requests.post(url, payload, headers=headers, timeout=60)
     response.raise_for_status()
     return response.json()
@@ -104,7 +95,17 @@ def lectern(*words: str) -> None:
 
 
 def lectern_output(*words: str) -> str:
-    return subprocess.run([str(LECTERN), *words], check=True, capture_output=True, text=True).stdout
+    return output_of([str(LECTERN), *words])
+
+
+def output_of(command: list[str]) -> str:
+    """What the command prints; what it complains of ends the demo."""
+    finished = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        name = Path(command[0]).name
+        complaint = finished.stderr.strip()
+        raise SystemExit(f"`{name}` ended with exit code {finished.returncode}: {complaint}")
+    return finished.stdout
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ def _csv_records(text: str) -> Iterator[Record | BadRecord]:
     lines = list(io.StringIO(text, newline=""))
     start = 0
     while start < len(lines):
-        reader = csv.reader(lines[start:], strict=True)
+        rest = map(lines.__getitem__, range(start, len(lines)))
+        reader = csv.reader(rest, strict=True)
         consumed = 0
         try:
             for cells in reader:

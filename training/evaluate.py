@@ -26,6 +26,8 @@ CONFIDENCE = 0.95
 # Padded tokens per forward pass; small on a CPU, so that activations stay in its cache.
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 16384}
 RESAMPLES_AT_ONCE = 100
+# The matrix of a thousand classes would be a million lines of evaluation.json.
+MOST_CLASSES_IN_MATRIX = 200
 
 
 class EvaluationError(ValueError):
@@ -68,8 +70,6 @@ def evaluate(
     values = summary(counts)
     draws = _bootstrap(true, predicted, len(labels), resamples, seed)
     tail = 100 * (1 - CONFIDENCE) / 2
-    matrix = np.zeros((len(labels), len(labels)), dtype=int)
-    np.add.at(matrix, (true, predicted), 1)
     return {
         "metrics": {
             name: {
@@ -87,7 +87,7 @@ def evaluate(
         "confidence": CONFIDENCE,
         "seed": seed,
         "per_class": _per_class(counts, labels),
-        "confusion_matrix": {"labels": list(labels), "true_by_predicted": matrix.tolist()},
+        "confusion_matrix": _confusion_matrix(true, predicted, labels),
     }
 
 
@@ -104,16 +104,37 @@ def _bootstrap(
     multinomial: so they are drawn as such instead of row by row.
     """
     cells, times = np.unique(np.stack([true, predicted], axis=1), axis=0, return_counts=True)
-    is_true = np.eye(classes)[cells[:, 0]]
-    is_predicted = np.eye(classes)[cells[:, 1]]
-    is_hit = is_true * (cells[:, 0] == cells[:, 1])[:, None]
+    of_true, of_predicted = cells.T
+    hit = of_true == of_predicted
     random = np.random.default_rng(seed)
     parts = []
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
         size = min(RESAMPLES_AT_ONCE, resamples - start)
         drawn = random.multinomial(len(true), times / len(true), size=size).astype(float)
-        parts.append(summary(ClassCounts(drawn @ is_hit, drawn @ is_true, drawn @ is_predicted)))
+        counts = ClassCounts(
+            hits=_per_resample(drawn * hit, of_true, classes),
+            support=_per_resample(drawn, of_true, classes),
+            predicted=_per_resample(drawn, of_predicted, classes),
+        )
+        parts.append(summary(counts))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _per_resample(
+    drawn: NDArray[np.float64], class_of: NDArray[np.int64], classes: int
+) -> NDArray[np.float64]:
+    """Sum counts of shape (resamples, cells) by the cells' class, to (resamples, classes)."""
+    return np.stack([np.bincount(class_of, weights=row, minlength=classes) for row in drawn])
+
+
+def _confusion_matrix(
+    true: NDArray[np.int64], predicted: NDArray[np.int64], labels: Sequence[str]
+) -> dict[str, Any] | None:
+    if len(labels) > MOST_CLASSES_IN_MATRIX:
+        return None
+    matrix = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(matrix, (true, predicted), 1)
+    return {"labels": list(labels), "true_by_predicted": matrix.tolist()}
 
 
 def predict(

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         lines = [{"text": row.text, "label": row.label} for row in part]
         digest.update(_write_lines(directories[name] / "rows.jsonl", lines))
     counts = {name: len(part) for name, part in splits.items()}
+    of_class = {name: Counter(row.label for row in part) for name, part in splits.items()}
     dataset = {"labels": labels, "digest": f"sha256:{digest.hexdigest()}", "rows": counts}
     _write_json(args.train / "dataset.json", dataset)
     report: dict[str, object] = {
@@ -44,10 +45,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         "rejected": len(found.rejects),
         "duplicates": duplicates,
         "conflicting_duplicates": conflicts,
-        "classes": {
-            label: {name: sum(r.label == label for r in part) for name, part in splits.items()}
-            for label in labels
-        },
+        "classes": {label: {name: of_class[name][label] for name in splits} for label in labels},
         "columns": asdict(columns),
         "seed": args.seed,
     }

@@ -166,7 +166,8 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
     lines = list(io.StringIO(text, newline=""))
     start = 0
     while start < len(lines):
-        reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
+        rest = map(lines.__getitem__, range(start, len(lines)))
+        reader = csv.reader(rest, delimiter=delimiter, strict=True)
         consumed = 0
         try:
             for cells in reader:

@@ -1,6 +1,7 @@
 """Figures against scikit-learn, errors against resampling row by row; run under both versions."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -70,6 +71,19 @@ def test_errors_and_intervals_equal_those_of_resampling_row_by_row():
         assert metric["standard_error"] == pytest.approx(np.std(draws[name]), rel=0.06)
         assert metric["confidence_interval"] == pytest.approx([low, high], abs=0.01)
         assert low < metric["value"] < high
+
+
+def test_thousands_of_classes_are_measured_in_little_memory():
+    classes = 4000
+    true, predicted = some_predictions(8000, classes, 0.6, 4)
+    tracemalloc.start()
+    found = evaluate(true, predicted, [f"c{i}" for i in range(classes)], resamples=20, seed=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(true == predicted))
+    assert found["confusion_matrix"] is None
+    assert len(found["per_class"]) == classes
 
 
 def test_the_seed_repeats_the_intervals():

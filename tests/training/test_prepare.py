@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -83,6 +84,16 @@ def test_every_class_is_split_by_the_same_fractions_and_no_text_is_in_two_parts(
     assert len({row["text"] for row in all_rows(target)}) == 200
     dataset = json.loads((target / "train" / "dataset.json").read_text())
     assert dataset["rows"] == {"train": 120, "validation": 30, "test": 50}
+
+
+def test_thousands_of_classes_and_of_broken_lines_are_read_in_seconds(prepare):
+    rows = "".join(f"c{i % 5000},text {i}\n" for i in range(20_000))
+    broken = '0,"a" b\n' * 60_000
+    started = time.process_time()
+    report, _ = prepare({"a.csv": rows + broken}, "--max-rejected=1")
+    assert time.process_time() - started < 10
+    assert report["rejected"] == 60_000
+    assert report["classes"]["c4999"] == {"train": 2, "validation": 1, "test": 1}
 
 
 def test_a_class_of_three_rows_is_in_every_part(prepare):

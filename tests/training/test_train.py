@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, EvalPrediction
 
 import evaluate
 import train
@@ -101,20 +101,35 @@ def test_metric_lines_match_one_expression_whatever_the_version(fine_tune, capsy
     assert "'eval_accuracy'" not in printed, "the Trainer's own printer is still there"
 
 
+def test_of_equally_right_epochs_the_one_with_the_lower_loss_is_chosen():
+    labels = np.array([0, 1])
+    sure, unsure = np.array([[2.0, 0.0], [0.0, 2.0]]), np.array([[0.1, 0.0], [0.0, 0.1]])
+    half = np.array([[9.0, 0.0], [9.0, 0.0]])
+    measure = train._measure(2)
+    selection = [
+        measure(EvalPrediction(predictions=logits, label_ids=labels))["selection"]
+        for logits in (half, unsure, sure)
+    ]
+    assert selection[0] < selection[1] < selection[2]
+
+
 def test_the_artifact_is_of_the_epoch_with_the_best_validation_accuracy(fine_tune, tickets, capsys):
     # Rates so high that accuracy jumps; where it jumps to differs from one processor to another.
     for rate in (0.006, 0.01, 0.003, 0.02):
         metrics, model_dir = fine_tune("--epochs=6", f"--learning_rate={rate}", "--batch_size=16")
-        accuracies = [
-            float(value)
-            for value in re.findall(r"METRIC eval_accuracy=([0-9.]+)", capsys.readouterr().out)
-        ]
+        printed = capsys.readouterr().out
+        accuracies, losses = (
+            [float(value) for value in re.findall(rf"METRIC eval_{name}=([0-9.]+)", printed)]
+            for name in ("accuracy", "loss")
+        )
         if accuracies[-1] < max(accuracies):
             break
     else:
         pytest.fail("no run whose last epoch is not its best")
     assert metrics["eval_accuracy"] == pytest.approx(max(accuracies), abs=1e-6)
-    assert metrics["epoch"] == accuracies.index(max(accuracies)) + 1
+    epochs = range(len(accuracies))
+    best = min(epochs, key=lambda epoch: (-accuracies[epoch], losses[epoch]))
+    assert metrics["epoch"] == best + 1
     model = AutoModelForSequenceClassification.from_pretrained(model_dir).eval()
     texts, true = evaluate._read_rows(
         tickets / "validation" / "rows.jsonl", ["0", "1", "2", "3", "4"]

@@ -61,6 +61,7 @@ check: $(READY) ## ruff, mypy, cfn-lint, cdk-nag
 	@$(BIN)/python -m infra.check
 
 synth: $(READY) ## templates of STAGE (default dev) into cdk.out/
+	@rm -rf cdk.out
 	@$(BIN)/cdk synth --context stage=$(STAGE) --quiet
 	@echo "==> templates of stage $(STAGE) are in cdk.out/"
 

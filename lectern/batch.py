@@ -37,9 +37,15 @@ def batch(
     output = Output(as_json=options.as_json)
     if not file.is_file() or file.suffix not in LINES_SUFFIXES:
         raise UsageError(f"FILE: a file of JSON lines ({', '.join(LINES_SUFFIXES)}), got {file}")
+    if file.stat().st_size == 0:
+        raise UsageError(f"FILE: at least one line, got the empty {file}")
+    destination = output_file or Path(f"{file.name}.out")
+    # Found out now rather than when the answers are there.
+    if destination.is_dir():
+        raise UsageError(f"--output: a file, got the directory {destination}")
+    destination.parent.mkdir(parents=True, exist_ok=True)
     deployment = connect(options)
     found = deployment.model(model)
-    destination = output_file or Path(f"{file.name}.out")
     started = time.monotonic()
     batch_id = start(deployment, found, file)
     output.say(f"batch {batch_id} started")
@@ -101,7 +107,6 @@ def _wait(deployment: Deployment, batch_id: str) -> dict[str, Any]:
 def _download(deployment: Deployment, asked: dict[str, Any], destination: Path) -> list[Any]:
     bucket, _, prefix = asked["output_uri"].removeprefix("s3://").partition("/")
     key = f"{prefix}{Path(asked['input_uri']).name}.out"
-    destination.parent.mkdir(parents=True, exist_ok=True)
     deployment.client("s3").download_file(bucket, key, str(destination))
     lines = destination.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]

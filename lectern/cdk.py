@@ -33,7 +33,7 @@ UNEVENTFUL = re.compile(
 def cdk(context: typer.Context, local: Local = False, stage: Stage = None) -> None:
     """Run the CDK CLI on the stage: `lectern cdk --local diff --all`."""
     options = _connect(context, local=local, stage=stage)
-    raise typer.Exit(_run([*context.args, *_stage_context(options)], folder=project()))
+    raise typer.Exit(_run([*_stage_context(options), *context.args], folder=project()))
 
 
 def deploy(
@@ -50,7 +50,7 @@ def deploy(
         code = _bootstrap(stdout)
         if code != 0:
             raise typer.Exit(code)
-    words = [*words, *context.args, *_stage_context(options)]
+    words = [*_stage_context(options), *words, *context.args]
     code = _run(words, folder=folder, stdout=stdout, only_telling_events=True)
     if options.as_json:
         Output(as_json=True).show({"stage": options.stage, "exit_code": code})
@@ -76,6 +76,7 @@ def _connect(
 
 
 def _stage_context(options: Chosen) -> list[str]:
+    # Before the caller's words: of two values the CDK CLI takes the last.
     return ["--context", f"stage={options.stage}"]
 
 

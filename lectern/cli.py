@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lectern import approve, batch, cdk, local, predict, status, train
@@ -46,7 +47,7 @@ def main() -> None:
     except ClientError as error:
         told = error.response["Error"]
         _end(f"{error.operation_name}: {told.get('Message') or told.get('Code')}", 1)
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error, OSError) as error:
         _end(str(error), 1)
 
 

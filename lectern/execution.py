@@ -15,6 +15,7 @@ from lectern.deployment import Client, Deployment
 from lectern.output import Output
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 METRIC_LINE = re.compile(r"METRIC (\w+)=([0-9.eE+-]+)")
 RUNNING = ("Executing", "Stopping")
 
@@ -154,7 +155,7 @@ def _outcome(
     return Execution(
         arn=described["PipelineExecutionArn"],
         status=described["PipelineExecutionStatus"],
-        failure=_failure(described, steps, refusal),
+        failure=_failure(deployment, described, steps, refusal),
         gate_refused=refusal is not None,
         evaluation=_evaluation(deployment, by_name.get("Evaluate")),
         training_metrics=_training_metrics(deployment, by_name.get("Train")),
@@ -163,7 +164,10 @@ def _outcome(
 
 
 def _failure(
-    described: dict[str, Any], steps: list[dict[str, Any]], refusal: dict[str, Any] | None
+    deployment: Deployment,
+    described: dict[str, Any],
+    steps: list[dict[str, Any]],
+    refusal: dict[str, Any] | None,
 ) -> str | None:
     if described["PipelineExecutionStatus"] == "Succeeded":
         return None
@@ -171,8 +175,40 @@ def _failure(
     if refusal is not None and refusal.get("ErrorMessage"):
         return str(refusal["ErrorMessage"])
     if failed is not None and failed.get("FailureReason"):
-        return f"{failed['StepName']}: {failed['FailureReason']}"
+        reason = f"{failed['StepName']}: {failed['FailureReason']}"
+        last_words = _last_words(deployment.client("logs"), _job(failed, "ProcessingJob"))
+        return f"{reason}: {last_words}" if last_words else reason
     return str(described.get("FailureReason") or described["PipelineExecutionStatus"])
+
+
+def _last_words(logs: Client, job: str | None) -> str | None:
+    """The last line of a processing job's log: SageMaker's own reason only points there."""
+    if job is None:
+        return None
+    try:
+        streams = logs.describe_log_streams(
+            logGroupName=PROCESSING_LOGS, logStreamNamePrefix=f"{job}/"
+        )["logStreams"]
+        events = [
+            event
+            for stream in streams
+            for event in logs.get_log_events(
+                logGroupName=PROCESSING_LOGS,
+                logStreamName=stream["logStreamName"],
+                startFromHead=False,
+                limit=10,
+            )["events"]
+        ]
+    except ClientError as error:
+        # Nothing was logged, or the log is not for this person's eyes.
+        if error.response["Error"]["Code"] in (
+            "ResourceNotFoundException",
+            "AccessDeniedException",
+        ):
+            return None
+        raise
+    lines = [line for event in events if (line := event["message"].strip())]
+    return lines[-1] if lines else None
 
 
 def _evaluation(deployment: Deployment, step: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -57,3 +57,34 @@ def test_a_model_without_a_version_starts_no_batch(
     ended = lectern("batch", "tickets", str(tmp_path / "lines.jsonl"))
     assert ended.code == 1
     assert "no version of tickets is in service" in ended.err
+
+
+def test_an_empty_file_starts_no_batch(lectern: Lectern, deployed: Aws, tmp_path: Path) -> None:
+    (tmp_path / "lines.jsonl").touch()
+    ended = lectern("batch", "tickets", str(tmp_path / "lines.jsonl"))
+    assert (ended.code, ended.out) == (2, "")
+    assert "FILE: at least one line" in ended.err
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_batch(
+    lectern: Lectern, deployed: Aws, sagemaker: SageMaker, tmp_path: Path
+) -> None:
+    serve_version(deployed, sagemaker, "1")
+    (tmp_path / "lines.jsonl").write_text(ANSWERS)
+    (tmp_path / "file").touch()
+    words = ("batch", "tickets", str(tmp_path / "lines.jsonl"), "--output")
+    before = executions(deployed)
+    ended = lectern(*words, str(tmp_path))
+    assert ended.code == 2
+    assert "--output: a file, got the directory" in ended.err
+    ended = lectern(*words, str(tmp_path / "file" / "out.jsonl"))
+    assert ended.code == 1
+    assert ended.err.startswith("lectern: ")
+    assert "Traceback" not in ended.err
+    assert executions(deployed) == before
+
+
+def executions(aws: Aws) -> int:
+    machine = aws("cloudformation").describe_stacks(StackName="lectern-test-batch")["Stacks"][0]
+    arn = machine["Outputs"][0]["OutputValue"]
+    return len(aws("stepfunctions").list_executions(stateMachineArn=arn)["executions"])

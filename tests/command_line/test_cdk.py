@@ -63,6 +63,8 @@ def test_the_cli_is_the_pinned_one_with_the_node_of_the_environment(folder: Path
     [
         (("cdk", "synth"), "dev"),
         (("cdk", "--stage", "prod", "synth"), "prod"),
+        (("cdk", "synth", "--context", "stage=prod", "--quiet"), "prod"),
+        (("cdk", "synth", "-c", "stage=prod"), "prod"),
         (("--stage", "prod", "deploy"), "prod"),
     ],
 )

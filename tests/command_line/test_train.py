@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.command_line.conftest import ARTIFACT_BUCKET, DATA_BUCKET, Lectern
+from lectern.deployment import Deployment
+from tests.command_line.conftest import ARTIFACT_BUCKET, DATA_BUCKET, PIPELINES, Lectern
 from tests.functions.stand_ins import SageMaker
 
 Aws = Callable[[str], Any]
@@ -153,6 +154,45 @@ def test_a_broken_step_ends_with_1_and_its_reason(lectern: Lectern, run: Run, ro
     ended = lectern("train", "tickets", "--data", str(rows))
     assert ended.code == 1
     assert "Train: AlgorithmError: ExitCode 1" in ended.out
+
+
+def test_a_broken_processing_step_ends_with_the_last_words_of_its_log(
+    lectern: Lectern, run: Run, deployed: Aws, rows: Path
+) -> None:
+    unprepared = PREPARED | {
+        "StepStatus": "Failed",
+        "FailureReason": "AlgorithmError: See job logs for more information, exit code: 1",
+    }
+    run([unprepared], status="Failed")
+    assert "exit code: 1" in lectern("train", "tickets", "--data", str(rows)).out
+    group, stream = "/aws/sagemaker/ProcessingJobs", "prep/algo-1-1700000000"
+    logs = deployed("logs")
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    now = int(time.time() * 1000)
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName=stream,
+        logEvents=[
+            {"timestamp": now, "message": "reading data.csv"},
+            {"timestamp": now + 1, "message": "prepare: there is no column 'text'"},
+            {"timestamp": now + 2, "message": " "},
+        ],
+    )
+    ended = lectern("train", "tickets", "--data", str(rows))
+    assert ended.code == 1
+    assert "exit code: 1: prepare: there is no column 'text'" in ended.out
+
+
+def test_an_upload_that_is_refused_ends_with_one_line(
+    lectern: Lectern, run: Run, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run([REGISTERED])
+    lost = {"DataBucketName": "no-such-bucket", "Pipelines": json.dumps(PIPELINES)}
+    monkeypatch.setattr(Deployment, "outputs", lambda *_: lost)
+    ended = lectern("train", "tickets", "--data", str(rows))
+    assert ended.code == 1
+    assert ended.err.startswith("lectern: Failed to upload ")
 
 
 def test_flags_become_pipeline_parameters(lectern: Lectern, run: Run, rows: Path) -> None:

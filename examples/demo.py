@@ -18,10 +18,11 @@ import requests
 CHECKOUT = Path(__file__).resolve().parents[1]
 LECTERN = Path(sys.executable).parent / "lectern"
 CLEAR_CASES = {
-    "I was charged twice for the same month, please give the second payment back": "billing",
-    "The courier says the parcel was handed over but nothing has arrived here": "delivery",
+    "My invoice shows a wrong amount and my card was charged twice": "billing",
+    "My parcel should have arrived on Monday and the tracking has not moved": "delivery",
     "I forgot my password and the reset email never comes": "account",
     "The app crashes as soon as I open the settings page": "technical",
+    "The shoes are too small, how do I send them back": "returns",
 }
 
 

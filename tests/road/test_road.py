@@ -24,7 +24,7 @@ from tests.road.walk import ROOT, Road, wait_for
 EXAMPLES = ROOT / "examples" / "tickets"
 REAL_DATA = ROOT.parent / "shared" / "data"
 NAMED = ("--text-column", "message", "--label-column", "category")
-BILLING = "I was charged twice for the same month, please give the second payment back"
+BILLING = "My invoice shows a wrong amount and my card was charged twice"
 INFERENCE = "lectern-local-inference"
 
 

@@ -107,6 +107,8 @@ def memory(road: Road) -> str:
 
 def handler_in_process(road: Road) -> Callable[[], object]:
     """The toolkit's handler over the deployed artifact, loaded here as the local AWS loads it."""
+    # As its containers have it: spinning threads here would slow the process measured in turn.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     folder = Path(tempfile.mkdtemp(prefix="lectern-benchmark-"))
     record = road.client("ssm").get_parameter(Name="/lectern/local/models/tickets")
     uri = json.loads(record["Parameter"]["Value"])["model_data"]

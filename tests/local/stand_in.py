@@ -34,7 +34,10 @@ class StandIn:
     def call(self, operation, request):
         with self.lock:
             answer = self._call(operation, request)
-            self.file.write_text(json.dumps(self.records, default=str))
+            # Whole or not at all: tests kill this process at any moment.
+            written = self.file.with_suffix(".new")
+            written.write_text(json.dumps(self.records, default=str))
+            written.replace(self.file)
         return answer
 
     def invoke(self, endpoint, body, headers):

@@ -24,7 +24,7 @@ def test_the_port_is_held_while_the_model_still_loads(lab, light, tmp_path):
         lab.eventually(lambda: not _is_free(port))
         assert process.poll() is None
         (tmp_path / "says").write_text("loaded")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=120) as answer:
             assert answer.status == 200
     finally:
         process.kill()

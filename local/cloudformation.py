@@ -59,7 +59,10 @@ class SageMakerResource:
         """Delete it, unless it is gone already."""
         name = self._name(physical_id)
         if self._describe(name) is not None:
-            self._run(f"Delete{self.kind}", {f"{self.kind}Name": name})
+            self._run(f"Delete{self.kind}", self._deletion(name))
+
+    def _deletion(self, name: str) -> dict[str, Any]:
+        return {f"{self.kind}Name": name}
 
     def _change(self, name: str, old: Properties, new: Properties) -> None:
         """Nothing but tags: the rest replaces the resource."""
@@ -216,6 +219,9 @@ class PipelineResource(SageMakerResource):
             }
         request["ClientRequestToken"] = uuid.uuid4().hex
         return request
+
+    def _deletion(self, name: str) -> dict[str, Any]:
+        return {"PipelineName": name, "ClientRequestToken": uuid.uuid4().hex}
 
     def _identify(self, name: str) -> Created:
         return name, {}

@@ -16,11 +16,15 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+import botocore.session
+from botocore.validate import ParamValidator
+
 from local import server
 from local.sagemaker.errors import ModelError, ResourceNotFound, ValidationException
 from local.sagemaker.service import Answer
 
 KINDS = ("Model", "EndpointConfig", "Endpoint", "ModelPackageGroup", "Pipeline")
+MODEL = botocore.session.get_session().get_service_model("sagemaker")
 JOBS = ("TrainingJob", "ProcessingJob", "TransformJob")
 
 
@@ -32,6 +36,10 @@ class StandIn:
         self.lock = threading.Lock()
 
     def call(self, operation, request):
+        shape = MODEL.operation_model(operation).input_shape
+        report = ParamValidator().validate(request, shape)
+        if report.has_errors():
+            raise ValidationException(report.generate_report())
         with self.lock:
             answer = self._call(operation, request)
             # Whole or not at all: tests kill this process at any moment.

@@ -233,7 +233,7 @@ def test_a_missing_required_property_is_refused(aws):
     assert "required key [PipelineDefinition] not found" in aws.reasons("required")["Pipeline"]
 
 
-def test_a_pipeline_definition_changes_in_place(aws):
+def test_a_pipeline_definition_changes_in_place_and_goes_with_its_stack(aws):
     def template(step):
         definition = json.dumps({"Version": "2020-12-01", "Steps": [{"Name": step}]})
         return {
@@ -267,6 +267,7 @@ def test_a_pipeline_definition_changes_in_place(aws):
     pipeline = aws.client("sagemaker").describe_pipeline(PipelineName="reviews")
     assert json.loads(pipeline["PipelineDefinition"])["Steps"] == [{"Name": "Evaluate"}]
     assert aws.outputs("pipeline") == outputs
+    assert aws.delete_stack("pipeline") == "DELETE_COMPLETE", aws.reasons("pipeline")
 
 
 def test_stack_tags_and_their_changes_reach_the_resources(aws):

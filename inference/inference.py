@@ -1,84 +1,176 @@
 """The hooks that SageMaker's Hugging Face inference toolkit calls: load a model, answer a body."""
 
-import json
 import logging
 import os
-from collections.abc import Mapping
-from typing import Protocol
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
+from fault import Fault, without_paths
+from wire.accept import PIPELINE, Form, forms, negotiate
+from wire.answers import write_line, write_one
+from wire.media import read_content_type
+from wire.records import Body, Record, has_many, read_many, read_one
 
-from classify import Classifier
-from fault import Fault
-from media import read_content_type, wants_verbose
-from records import BadRecord, Record, has_many, read_many, read_one
+if TYPE_CHECKING:
+    from tasks.task import Answer, Question, Task
 
-TASKS = ("text-classification", "sentiment-analysis")
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+_FILE = re.compile(r"\b[\w-][\w.-]*\.(?:json|safetensors|bin|onnx|data|model|txt|py|so)\b")
+
+logger = logging.getLogger("lectern")
 
 
 class Context(Protocol):
-    """What the model server says about the worker."""
+    """What the model server says about the worker, and takes with an answer."""
 
-    system_properties: Mapping[str, object]
+    system_properties: Mapping[str, Any]
 
-
-logger = logging.getLogger("lectern")
-_logged: set[str] = set()
+    def set_response_header(self, idx: int, key: str, value: str) -> None: ...
 
 
-def model_fn(model_dir: str, context: Context | None = None) -> Classifier:
-    """Load the model artifact in `model_dir`; raise a server fault where it cannot serve.
+@dataclass(frozen=True)
+class Served:
+    """A task that has answered its warm-up, and whether its answers have classes."""
 
-    The toolkit tries again on every request, and every one of them fails with this fault.
+    task: "Task"
+    has_classes: bool
+
+
+def model_fn(model_dir: str, context: Context | None = None) -> Served | Fault:
+    """Load the model artifact and let it answer once; return the fault of one that cannot serve.
+
+    Raised, the toolkit would load it again on every request. Returned, it is what they all get.
     """
     try:
-        task = os.environ.get("HF_TASK", TASKS[0])
-        if task not in TASKS:
-            raise Fault(
-                "model_not_loaded",
-                f"HF_TASK: this handler answers {TASKS[0]}, got '{task}'",
-                fault="server",
-            )
-        return Classifier.load(model_dir, _device(context))
-    except Fault as fault:
-        # Once a reason: the log is for people, not one entry per request.
-        if fault.message not in _logged:
-            _logged.add(fault.message)
-            logger.error("the model cannot be loaded: %s", fault.message)
-        raise
+        return _load(model_dir, context)
+    # Loading runs the code of models and libraries: whatever it raises, the requests hear of it.
+    except Exception as error:
+        logger.error("the model cannot serve: %s", error, exc_info=error)
+        return _why_not_loaded(error)
 
 
 def transform_fn(
-    model: Classifier, data: str | bytes | bytearray, content_type: str, accept: str
+    model: Served | Fault,
+    data: Body,
+    content_type: str | None,
+    accept: str | None,
+    context: Context | None = None,
 ) -> str:
     """Answer one body: one document, or one line per line without a line end after the last."""
+    if isinstance(model, Fault):
+        # One exception for all requests: without this, its traceback would grow with each.
+        raise model.with_traceback(None)
     media, charset = read_content_type(content_type)
-    verbose = wants_verbose(accept, media)
+    form = negotiate(accept, forms(media, has_classes=model.has_classes))
+    if context is not None:
+        # The toolkit names the whole Accept header as the type; this spelling of the name wins.
+        context.set_response_header(0, "Content-Type", str(form))
     if has_many(media):
-        return "\n".join(_answer_lines(model, read_many(data, media, charset), verbose))
-    record = read_one(data, media, charset)
-    (answer,) = model.answer([record], verbose=verbose)
+        records = list(read_many(data, media, charset))
+        return "\n".join(_lines(model.task, records, form))
+    (answer,) = _answers(model.task, [read_one(data, media, charset)])
     if isinstance(answer, Fault):
         raise answer
-    return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if answer.cut and context is not None:
+        context.set_response_header(0, CUSTOM_ATTRIBUTES, f"lectern-truncated={answer.cut}")
+    return write_one(answer, form)
 
 
-def _answer_lines(model: Classifier, records: list[Record | BadRecord], verbose: bool) -> list[str]:
-    answers = iter(model.answer([r for r in records if isinstance(r, Record)], verbose=verbose))
-    lines = []
-    for record in records:
-        answer = record.fault if isinstance(record, BadRecord) else next(answers)
-        if isinstance(answer, Fault):
-            outcome: dict[str, object] = {"error": {"code": answer.code, "message": answer.message}}
-        else:
-            outcome = {"prediction": answer}
-        # In ASCII: nothing in an id can then pass for a line end.
-        lines.append(json.dumps({**record.identity, **outcome}, separators=(",", ":")))
-    return lines
+def _load(model_dir: str, context: Context | None) -> Served:
+    # Imported here, so that the fault of an import is the model's fault as well.
+    from tasks.architectures import task_of_artifact
+    from tasks.registry import load
 
-
-def _device(context: Context | None) -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
     gpu = context.system_properties.get("gpu_id") if context is not None else None
-    return f"cuda:{gpu or 0}"
+    task = load(
+        os.environ.get("HF_TASK") or task_of_artifact(model_dir),
+        model_dir,
+        engine=os.environ.get("LECTERN_ENGINE") or "torch",
+        device="cpu" if gpu is None else f"cuda:{gpu}",
+    )
+    (answer,) = task.answer([task.read(task.warm_up)])
+    if isinstance(answer, Fault):
+        raise answer
+    write_one(answer, PIPELINE)
+    return Served(task, has_classes=answer.distributions is not None)
+
+
+def _lines(task: "Task", records: Sequence[Record], form: Form) -> list[str]:
+    answers = _answers(task, [record.document for record in records])
+    return [
+        write_line(record, answer, form) for record, answer in zip(records, answers, strict=True)
+    ]
+
+
+def _answers(
+    task: "Task", documents: Sequence[Mapping[str, Any] | Fault]
+) -> list["Answer | Fault"]:
+    """Answer in order; a document that cannot be read or answered gets its own fault."""
+    faults: dict[int, Fault] = {}
+    questions: dict[int, Question] = {}
+    log = _Log()
+    for place, document in enumerate(documents):
+        if isinstance(document, Fault):
+            faults[place] = document
+            continue
+        try:
+            questions[place] = task.read(document)
+        # A bug that one odd document meets costs that document only.
+        except Exception as error:  # noqa: BLE001
+            faults[place] = _why_not_answered(error, log)
+    answers = dict(zip(questions, _passes(task, list(questions.values()), log), strict=True))
+    return [faults.get(place) or answers[place] for place in range(len(documents))]
+
+
+def _passes(task: "Task", questions: Sequence["Question"], log: "_Log") -> list["Answer | Fault"]:
+    """Answer all at once. Where that fails as a whole, halves show for which of them it does."""
+    try:
+        return task.answer(questions)
+    # A forward pass may raise anything; the worker lives on, and the log has the reason.
+    except Exception as error:  # noqa: BLE001
+        if len(questions) <= 1:
+            return [_why_not_answered(error, log)]
+    # Past the except clause: the exception would keep the tensors of the failed pass alive.
+    half = len(questions) // 2
+    return _passes(task, questions[:half], log) + _passes(task, questions[half:], log)
+
+
+class _Log:
+    """Writes each reason once a request, since thousands of lines may share it."""
+
+    def __init__(self) -> None:
+        self._written: set[str] = set()
+
+    def write(self, error: Exception) -> None:
+        if repr(error) not in self._written:
+            self._written.add(repr(error))
+            logger.error("a question cannot be answered", exc_info=error)
+
+
+def _why_not_answered(error: Exception, log: _Log) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    log.write(error)
+    if isinstance(error, MemoryError) or "memory" in f"{type(error).__name__} {error}".lower():
+        message = "the model ran out of memory: send shorter texts, or fewer at once"
+        return Fault("out_of_memory", message, fault="server")
+    message = "the model could not answer this: its log has the reason"
+    return Fault("model_failed", message, fault="server")
+
+
+def _why_not_loaded(error: Exception) -> Fault:
+    """The fault without paths, or the kind of exception and the files that its text names."""
+    if isinstance(error, Fault):
+        return Fault(
+            "model_not_loaded",
+            without_paths(error.message),
+            fault="server",
+            field=error.field,
+            allowed=error.allowed,
+        )
+    named = list(dict.fromkeys(_FILE.findall(str(error))))[:4]
+    about = ", ".join([type(error).__name__, *named])
+    message = f"the model cannot be loaded ({about}): its log has the reason"
+    return Fault("model_not_loaded", message, fault="server")

@@ -1,13 +1,13 @@
 """The serving container on this machine: the real Hugging Face toolkit behind HTTP.
 
 `python -m local.serving --model-dir DIR --port PORT` answers `/ping` and `/invocations` on
-127.0.0.1 as Multi Model Server does in the image, which needs Java and is not installed here.
+127.0.0.1 as Multi Model Server does in the image, without the Java that it needs. A test compares
+the two on status, body and headers.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import signal
@@ -24,6 +24,8 @@ from typing import Any, Protocol
 
 MAX_BODY_BYTES = 6_553_500
 _SERVER = {"server_name": "MMS", "server_version": "1.1.11"}
+# What Multi Model Server's JSON writer escapes beyond what JSON asks for.
+_ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&='\u2028\u2029"}
 
 
 class HandlerService(Protocol):
@@ -90,7 +92,7 @@ class Context:
         return self.request_processor[idx].get_request_properties()
 
     def set_response_content_type(self, idx: int, value: str) -> None:
-        self.set_response_header(idx, "Content-Type", value)
+        self.set_response_header(idx, "content-type", value)
 
     def set_response_header(self, idx: int, key: str, value: str) -> None:
         self.request_processor[idx].response_headers[key] = value
@@ -122,7 +124,14 @@ class Worker:
                 result = self._service.handle([{"body": bytearray(body)}], self._context)
             except PredictionException as error:
                 return failure(error.error_code, "InternalServerException", error.message)
-            return request.status, request.response_headers, encoded(result[0])
+            return request.status, folded(request.response_headers), encoded(result[0])
+
+
+def folded(headers: dict[str, str]) -> dict[str, str]:
+    """One header of each name. The order of the server's map lets `Content-Type` win, which a
+    handler may set, over the `content-type` that the toolkit sets after it."""
+    last = {name.lower(): (name, headers[name]) for name in sorted(headers, reverse=True)}
+    return dict(last.values())
 
 
 def encoded(result: object) -> bytes:
@@ -133,7 +142,8 @@ def encoded(result: object) -> bytes:
 
 def failure(code: int, kind: str, message: str) -> tuple[int, dict[str, str], bytes]:
     document = {"code": code, "type": kind, "message": message}
-    return code, {"Content-Type": "application/json"}, json.dumps(document, indent=2).encode()
+    text = json.dumps(document, indent=2, ensure_ascii=False).translate(_ESCAPED)
+    return code, {"content-type": "application/json"}, f"{text}\n".encode()
 
 
 class Requests(BaseHTTPRequestHandler):
@@ -147,8 +157,8 @@ class Requests(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/ping":
-            body = b'{\n  "status": "Healthy!"\n}\n'
-            self._send(200, {"Content-Type": "application/json"}, body)
+            body = b'{\n  "status": "Healthy"\n}\n'
+            self._send(200, {"content-type": "application/json"}, body)
         else:
             self._refuse()
 
@@ -192,11 +202,10 @@ class Server(ThreadingHTTPServer):
 
 def handler_service() -> HandlerService:
     """The toolkit's handler service, with the two model server names it imports stood in for."""
-    if importlib.util.find_spec("mms") is None:
-        package, module = ModuleType("mms"), ModuleType("mms.service")
-        vars(module)["PredictionException"] = PredictionException
-        vars(package)["service"] = module
-        sys.modules |= {"mms": package, "mms.service": module}
+    package, module = ModuleType("mms"), ModuleType("mms.service")
+    vars(module)["PredictionException"] = PredictionException
+    vars(package)["service"] = module
+    sys.modules |= {"mms": package, "mms.service": module}
     from sagemaker_huggingface_inference_toolkit.handler_service import HuggingFaceHandlerService
 
     service: HandlerService = HuggingFaceHandlerService()

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import safetensors.numpy
 
 from local.sagemaker import SageMakerError
 
-INFERENCE = """
+INFERENCE = Path(__file__).parents[3] / "inference"
+OWN = """
 import json, os
 def transform_fn(model, data, content_type, accept, context):
     text = bytes(data).decode() if isinstance(data, (bytes, bytearray)) else data
@@ -73,7 +78,7 @@ def test_the_real_toolkit_answers_as_in_the_image(lab, artifact):
     plain = lab.put("bert/plain.tar.gz", lab.archive(artifact))
     task = {"HF_TASK": "text-classification"}
     lab.config("bert-config", lab.model("bert", plain, task, EnableNetworkIsolation=True))
-    own = lab.put("bert/own.tar.gz", lab.archive({**artifact, "code/inference.py": INFERENCE}))
+    own = lab.put("bert/own.tar.gz", lab.archive({**artifact, "code/inference.py": OWN}))
     lab.config("own-config", lab.model("own", own, task))
 
     assert lab.endpoint("bert", "bert-config")["EndpointStatus"] == "InService"
@@ -99,3 +104,71 @@ def test_the_real_toolkit_answers_as_in_the_image(lab, artifact):
 def ask(lab, request):
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     return json.loads(lab.sagemaker.invoke("bert", json.dumps(request).encode(), headers).body)
+
+
+def test_a_process_killed_in_the_middle_of_a_request_costs_that_request_only(lab, artifact):
+    handler = {
+        f"code/{path.relative_to(INFERENCE)}": path.read_bytes() for path in INFERENCE.rglob("*.py")
+    }
+    data = lab.put("bert/handler.tar.gz", lab.archive({**artifact, **handler}))
+    workers = {"HF_TASK": "text-classification", "SAGEMAKER_MODEL_SERVER_WORKERS": "2"}
+    lab.config("pair-config", lab.model("pair", data, workers))
+    before = {process.pid for process in serving_processes()}
+    assert lab.endpoint("pair", "pair-config")["EndpointStatus"] == "InService"
+    started = [process for process in serving_processes() if process.pid not in before]
+    assert len(started) == min(2, psutil.cpu_count())
+
+    light = b'{"id": 1, "inputs": "a good film"}\n{"id": 2}\n'
+    good, bad = ask_lines(lab, light)
+    assert (good["id"], good["prediction"][0]["label"] in ("weak", "strong")) == (1, True)
+    assert (bad["id"], bad["error"]["line"]) == (2, 2)
+
+    deaths = []
+    # Some 400,000 texts take far longer than it takes to kill who reads them.
+    heavy = threading.Thread(
+        target=lambda: deaths.append(
+            refusal(lab, b'{"inputs": [%s""]}' % (b'"a good film",' * 400_000))
+        )
+    )
+    spent = {process.pid: cpu_seconds(process) for process in started}
+    heavy.start()
+    lab.eventually(lambda: any(cpu_seconds(p) > spent[p.pid] + 0.5 for p in started))
+    busy = max(started, key=lambda process: cpu_seconds(process) - spent[process.pid])
+    assert not deaths
+    busy.kill()
+    assert ask_lines(lab, light) == [good, bad]
+    heavy.join()
+    assert deaths[0].extra["OriginalStatusCode"] == 500
+    assert "Worker died." in deaths[0].extra["OriginalMessage"]
+    alive = lab.eventually(
+        lambda: len(now := {p.pid for p in serving_processes()} - before) == len(started) and now,
+        60,
+    )
+    assert busy.pid not in alive
+    assert ask_lines(lab, light) == [good, bad]
+
+
+def serving_processes():
+    """Those that answer, without the ones that watch over them."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "local.serving" in child.cmdline() and not child.children():
+                found.append(child)
+    return found
+
+
+def cpu_seconds(process):
+    return sum(process.cpu_times()[:2])
+
+
+def ask_lines(lab, body):
+    headers = {"Content-Type": "application/jsonlines", "Accept": "application/jsonlines"}
+    answer = lab.sagemaker.invoke("pair", body, headers).body.decode()
+    return [json.loads(line) for line in answer.split("\n")]
+
+
+def refusal(lab, body):
+    with pytest.raises(SageMakerError) as refused:
+        lab.sagemaker.invoke("pair", body, {"Content-Type": "application/json"})
+    return refused.value

@@ -1,0 +1,1 @@
+"""One module a task: what it accepts, and how a model answers it."""

@@ -4,6 +4,7 @@ STAGE ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
 READY5 := .venv-transformers5/.ready
+WHEELS := .venv/serving-wheels/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The Node of the environment comes first: jsii and the CDK CLI need one, and the machine may have none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -33,7 +34,16 @@ $(READY5): requirements-transformers5.txt $(READY)
 	@.venv-transformers5/bin/pip install --quiet --no-deps --requirement requirements-transformers5.txt
 	@touch $@
 
-setup: $(READY) ## the environment, in .venv/
+# Of AWS's images, whatever runs here: their Python and their C library.
+$(WHEELS): requirements-onnx.txt $(READY)
+	@echo "==> fetching the wheels that ONNX endpoints on AWS need into .venv/serving-wheels"
+	@rm -rf $(@D)
+	@$(BIN)/pip download --quiet --only-binary :all: --no-deps --implementation cp --python-version 3.12 \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 \
+	  --dest $(@D) --requirement requirements-onnx.txt
+	@touch $@
+
+setup: $(READY) $(WHEELS) ## the environment, in .venv/
 
 demo: $(READY) ## the whole road on this machine: deploy, fine-tune, approve, predict, batch
 	@$(BIN)/python examples/demo.py
@@ -46,11 +56,11 @@ local: $(READY) ## start the local AWS in the background, deploy, print the API'
 stop: $(READY) ## stop the local AWS
 	@$(BIN)/lectern local stop
 
-test: $(READY) $(READY5) ## all tests
+test: $(READY) $(READY5) $(WHEELS) ## all tests
 	@echo "==> tests, two at a time"
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: $(READY) ## ruff, mypy, cfn-lint, cdk-nag
+check: $(READY) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -60,12 +70,12 @@ check: $(READY) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> templates: cdk-nag and cfn-lint, every stage"
 	@$(BIN)/python -m infra.check
 
-synth: $(READY) ## templates of STAGE (default dev) into cdk.out/
+synth: $(READY) $(WHEELS) ## templates of STAGE (default dev) into cdk.out/
 	@rm -rf cdk.out
 	@$(BIN)/cdk synth --context stage=$(STAGE) --quiet
 	@echo "==> templates of stage $(STAGE) are in cdk.out/"
 
-deploy: $(READY) ## deploy STAGE (default dev) to the AWS account the environment names
+deploy: $(READY) $(WHEELS) ## deploy STAGE (default dev) to the AWS account the environment names
 	@$(BIN)/lectern deploy --stage $(STAGE)
 
 clean: ## remove what was made here, the local AWS's state included

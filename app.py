@@ -14,6 +14,7 @@ from infra.faults import SettingsError
 from infra.inference_stack import InferenceStack
 from infra.lambda_bundle import BundleError
 from infra.release_stack import ReleaseStack
+from infra.serving_wheels import MissingWheelError
 from infra.stage_file import read_settings
 from infra.storage_stack import StorageStack
 from infra.training_stack import TrainingStack
@@ -59,6 +60,6 @@ if __name__ == "__main__":
     app = project_app()
     try:
         build(app)
-    except (SettingsError, BundleError) as error:
+    except (SettingsError, BundleError, MissingWheelError) as error:
         sys.exit(str(error))
     app.synth()

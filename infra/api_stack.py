@@ -29,7 +29,11 @@ _PERIODS = {
 _TYPE = apigateway.JsonSchemaType
 PREDICTION = apigateway.JsonSchema(
     type=_TYPE.OBJECT,
-    required=["inputs"],
+    # The second is JumpStart's form of a zero-shot request.
+    any_of=[
+        apigateway.JsonSchema(required=["inputs"]),
+        apigateway.JsonSchema(required=["sequences", "candidate_labels"]),
+    ],
     properties={"parameters": apigateway.JsonSchema(type=_TYPE.OBJECT)},
 )
 BATCH = apigateway.JsonSchema(

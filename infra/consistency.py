@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from infra import images, instance_types
-from infra.archives import tar_gz_names
+from infra import images, instance_types, tasks
+from infra.archives import files_below, tar_gz_names
 from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
+from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint
 from infra.explanations import shown
 from infra.faults import Fault, choices
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import (
+    LOCAL_STAGE,
     BatchSettings,
-    Endpoint,
     ModelSource,
     PathSource,
     PipelineSource,
@@ -27,7 +28,7 @@ from infra.settings import (
     runs_on_gpu,
 )
 
-LOCAL_STAGE = "local"
+ONNX_FILES = {"onnx": "onnx/model.onnx", "onnx-int8": "onnx/model-int8.onnx"}
 
 Place = tuple[str, ...]
 Part = TypeVar("Part")
@@ -65,7 +66,7 @@ def _valid(adapter: TypeAdapter[Part], part: object) -> Part | None:
 _TAKEN_IN_EVERY_STACK = {"BootstrapVersion", "CheckBootstrapVersion"}
 _TAKEN_FROM_PIPELINES = {
     *_TAKEN_IN_EVERY_STACK,
-    *("Pipelines", "ProcessingSource", "TrainingSource"),
+    *("Pipelines", "PackagingSource", "ProcessingSource", "TrainingSource"),
     # Their parameters of versions would be called as the CDK's own.
     *("Bootstrap", "CheckBootstrap"),
 }
@@ -125,21 +126,50 @@ def _model_faults(
     source = _valid(_SOURCE, raw.get("source"))
     endpoint = _valid(_ENDPOINT, raw.get("endpoint"))
     batch = _valid(_BATCH, raw.get("batch"))
+    task = raw.get("task")
+    engine = "torch" if endpoint is None or isinstance(endpoint, NoEndpoint) else endpoint.engine
     if isinstance(source, PipelineSource) and source.pipeline not in pipelines:
         allowed = f"allowed are {choices(list(pipelines))}" if pipelines else "there are none"
         yield Fault((*place, "source", "pipeline"), f"got {source.pipeline!r}, {allowed}")
+    if isinstance(source, PipelineSource) and task != tasks.TRAINED and _is_task(task):
+        yield Fault(
+            (*place, "task"),
+            f"got {task!r}, allowed with source.pipeline is {tasks.TRAINED}, since pipelines train "
+            "nothing else: for other tasks use source.path or source.artifact",
+        )
     if isinstance(source, PathSource):
-        yield from _path_faults((*place, "source", "path"), source.path, project)
+        yield from _path_faults((*place, "source", "path"), source.path, engine, project)
+    if engine != "torch" and endpoint is not None:
+        yield from _engine_faults((*place, "endpoint", "engine"), engine, endpoint, task)
     if batch is not None:
         yield from _in_flight_faults((*place, "batch", "max_concurrent_requests"), batch)
     if batch is not None and endpoint is not None:
         yield from _image_faults((*place, "batch", "instance_type"), endpoint, batch)
 
 
-def _path_faults(at: Place, given: str, project: Path) -> Iterator[Fault]:
+def _is_task(task: object) -> bool:
+    return isinstance(task, str) and tasks.is_known(task)
+
+
+def _engine_faults(at: Place, engine: str, endpoint: Endpoint, task: object) -> Iterator[Fault]:
+    if isinstance(endpoint, RealTimeEndpoint) and instance_types.has_gpu(endpoint.instance_type):
+        yield Fault(
+            at,
+            f"got {engine!r}, allowed on {endpoint.instance_type} is torch: the ONNX engines are "
+            "for CPUs, so drop the setting, or take a type without a GPU",
+        )
+    elif _is_task(task) and task not in tasks.ANY_ENGINE:
+        yield Fault(
+            at,
+            f"got {engine!r}, allowed with {task} is torch: the ONNX engines answer "
+            f"{choices(tasks.ANY_ENGINE)}",
+        )
+
+
+def _path_faults(at: Place, given: str, engine: str, project: Path) -> Iterator[Fault]:
     path = project / given
     if path.is_dir():
-        kind, files = "directory", {child.name for child in path.iterdir() if child.is_file()}
+        kind, files = "directory", set(files_below(path))
     elif not path.is_file():
         yield Fault(at, f"got {given!r}, but nothing is there, seen from the project's directory")
         return
@@ -159,6 +189,19 @@ def _path_faults(at: Place, given: str, project: Path) -> Iterator[Fault]:
             reason = "name what save_pretrained wrote"
             yield Fault(at, f"got {given!r}, a {kind} without {what} at its root: {reason}")
             return
+    if engine != "torch" and ONNX_FILES[engine] not in files:
+        yield Fault(at, f"got {given!r}, {_not_packaged(kind, engine, given)}")
+
+
+def _not_packaged(kind: str, engine: str, given: str) -> str:
+    first, folder = ("", given) if kind == "directory" else ("unpack it into DIR, ", "DIR")
+    option, otherwise = "", ""
+    if engine == "onnx-int8":
+        option, otherwise = " --int8", "; where int8 is not accepted, use engine: onnx"
+    return (
+        f"a {kind} without {ONNX_FILES[engine]}, which engine {engine} needs: {first}"
+        f"run `lectern package {folder} --rows FILE{option}`{otherwise}"
+    )
 
 
 def _in_flight_faults(at: Place, batch: BatchSettings) -> Iterator[Fault]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from infra import images, instance_types
+from infra import images, instance_types, tasks
 from infra.faults import choices
 
 # A transform job holds this many megabytes of requests at a time.
@@ -31,6 +31,12 @@ def _region(region: str) -> str:
         regions = ", ".join(images.REGIONS)
         raise _refusal(f"allowed are {regions}: only these hold the Hugging Face images")
     return region
+
+
+def _task(task: str) -> str:
+    if not tasks.is_known(task):
+        raise _refusal(f"allowed are {', '.join(tasks.TASKS)} or translation_xx_to_yy")
+    return task
 
 
 def _instance_type(purpose: str, table: Mapping[str, str]) -> Callable[[str], str]:
@@ -64,6 +70,11 @@ def _why_not(given: str, family: str, purpose: str) -> str:
 
 NotReserved = AfterValidator(_project_name)
 Region = Annotated[str, AfterValidator(_region)]
+Task = Annotated[
+    str,
+    AfterValidator(_task),
+    WithJsonSchema({"anyOf": [{"enum": list(tasks.TASKS)}, {"pattern": f"^{tasks.TRANSLATION}$"}]}),
+]
 HostingType = Annotated[str, AfterValidator(_instance_type("hosting", instance_types.HOSTING))]
 TransformType = Annotated[
     str, AfterValidator(_instance_type("transform", instance_types.TRANSFORM))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from infra import access, instance_types
+from infra.endpoint_settings import RealTimeEndpoint
 from infra.images import TRAINING, inference_image
 from infra.kept import removal_policy
 from infra.pipeline_definition import pipeline_definition
-from infra.pipeline_jobs import Surroundings
-from infra.settings import RealTimeEndpoint, Settings
+from infra.pipeline_jobs import Packaging, Source, Surroundings
+from infra.settings import Settings
 from infra.source_bundle import SourceAssets
 from infra.storage_stack import StorageStack
 
@@ -33,6 +35,8 @@ class FineTuning(Construct):
         super().__init__(scope, id)
         self._pipeline, self._settings, self._storage = pipeline, settings, storage
         self._sources = sources
+        self._engines = settings.engines_of(pipeline)
+        self._packaging_source = sources.packaging if self._engines else None
         own = settings.pipelines[pipeline]
         self._processing_image = inference_image(
             gpu=instance_types.has_gpu(own.processing_instance_type)
@@ -62,7 +66,7 @@ class FineTuning(Construct):
     def _surroundings(self, processing_role: iam.Role, training_role: iam.Role) -> Surroundings:
         models, region = self._settings.models_of(self._pipeline), self._settings.region
         endpoints = [model.endpoint for model in models]
-        training, processing = self._sources.training, self._sources.processing
+        training = self._sources.training
         return Surroundings(
             pipeline=self._pipeline,
             model_package_group=self.registry.model_package_group_name,
@@ -72,10 +76,9 @@ class FineTuning(Construct):
             training_image=TRAINING.uri(region),
             inference_image=self._inference_image.uri(region),
             key_arn=self._storage.key.key_arn,
-            processing_source_uri=processing.s3_object_url,
-            processing_source_file=processing.s3_object_key,
-            training_source_uri=training.uri,
-            training_source_file=training.key,
+            processing_source=_zipped(self._sources.processing),
+            training_source=Source(uri=training.uri, file=training.key),
+            packaging=self._packaging(),
             artifacts_uri=f"s3://{self._storage.artifacts.bucket_name}",
             serving_instance_types=tuple(
                 sorted({e.instance_type for e in endpoints if isinstance(e, RealTimeEndpoint)})
@@ -83,13 +86,21 @@ class FineTuning(Construct):
             transform_instance_types=tuple(sorted({m.batch.instance_type for m in models})),
         )
 
+    def _packaging(self) -> Packaging | None:
+        if self._packaging_source is None:
+            return None
+        return Packaging(source=_zipped(self._packaging_source), int8="onnx-int8" in self._engines)
+
     def _processing_role(self) -> iam.Role:
         role = access.sagemaker_role(
-            self, "ProcessingRole", description="prepares rows, stages encoders, evaluates models"
+            self,
+            "ProcessingRole",
+            description="prepares rows, stages encoders, packages and evaluates models",
         )
         storage, below = self._storage, f"pipelines/{self._pipeline}"
-        source = self._sources.processing
-        access.grant_read_objects(source.bucket, role, source.s3_object_key)
+        source, packaging = self._sources.processing, self._packaging_source
+        keys = [zipped.s3_object_key for zipped in (source, packaging) if zipped is not None]
+        access.grant_read_objects(source.bucket, role, *keys)
         access.grant_read_objects(storage.data, role, f"{below}/data/*")
         access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*", f"{below}/models/*")
         access.grant_write_objects(storage.artifacts, role, f"{below}/runs/*")
@@ -153,6 +164,10 @@ class FineTuning(Construct):
             access.grant_images(role, self._inference_image),
         ]
         return role, grants
+
+
+def _zipped(asset: Asset) -> Source:
+    return Source(uri=asset.s3_object_url, file=asset.s3_object_key)
 
 
 _JOBS = ("processing", "training")

@@ -30,6 +30,8 @@ INFERENCE_CPU = Image(
     tag="2.6.0-transformers4.49.0-cpu-py312-ubuntu22.04",
     transformers="4.49.0",
 )
+# Of both, as wheels call it.
+INFERENCE_PYTHON = "cp312"
 TRAINING = Image(
     repository="huggingface-pytorch-training",
     tag="2.8.0-transformers4.56.2-gpu-py312-cu129-ubuntu22.04",

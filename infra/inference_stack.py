@@ -11,11 +11,11 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra import access
+from infra.endpoint_settings import NoEndpoint
 from infra.model_in_service import SMOKE_TEST_SECONDS, ModelInService, Version, Weights
 from infra.python_function import PythonFunction
 from infra.settings import (
     ArtifactSource,
-    NoEndpoint,
     PathSource,
     PipelineSource,
     Settings,
@@ -89,13 +89,15 @@ class InferenceStack(Stack):
         return Release(version=version, model_data=model_data, approved=approved)
 
     def _version(self, model: str) -> Version:
-        source = self._settings.models[model].source
+        own = self._settings.models[model]
+        source = own.source
         match source:
             case PipelineSource():
                 release = self.releases[source.pipeline]
-                weights = Weights(
-                    bucket=self._storage.artifacts, keys=f"pipelines/{source.pipeline}/models/*"
-                )
+                below = f"pipelines/{source.pipeline}"
+                # As trained, or as packaged: what serves may come from before a change of engines.
+                keys = (f"{below}/models/*", f"{below}/runs/*/package/*")
+                weights = Weights(bucket=self._storage.artifacts, keys=keys)
                 return Version(
                     name=release.version.value_as_string,
                     model_data=release.model_data.value_as_string,
@@ -104,12 +106,15 @@ class InferenceStack(Stack):
                 )
             case PathSource():
                 asset = model_asset(
-                    self, f"{pascal_case(model)}Artifact", source=PROJECT / source.path
+                    self,
+                    f"{pascal_case(model)}Artifact",
+                    source=PROJECT / source.path,
+                    with_runtime=own.engine != "torch" and not self._settings.is_local,
                 )
                 return Version(
                     name=asset.digest[:12],
                     model_data=asset.uri,
-                    weights=Weights(bucket=asset.bucket, keys=asset.key),
+                    weights=Weights(bucket=asset.bucket, keys=(asset.key,)),
                     approved=None,
                 )
             case ArtifactSource():
@@ -118,7 +123,7 @@ class InferenceStack(Stack):
                 return Version(
                     name=hashlib.sha256(source.artifact.encode()).hexdigest()[:12],
                     model_data=source.artifact,
-                    weights=Weights(bucket=found, keys=key),
+                    weights=Weights(bucket=found, keys=(key,)),
                     approved=None,
                 )
 

@@ -14,8 +14,9 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from infra import access, instance_types
+from infra.endpoint_settings import NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
 from infra.images import inference_image
-from infra.settings import NoEndpoint, RealTimeEndpoint, ServerlessEndpoint, Settings
+from infra.settings import Settings
 from infra.storage_stack import StorageStack
 
 # An update moves traffic between variants of one name only.
@@ -32,7 +33,7 @@ class Weights:
     """The objects that may be a model's weights."""
 
     bucket: s3.IBucket
-    keys: str
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,26 @@ class ModelInService(Construct):
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
                 image=inference_image(gpu=own.on_gpu).uri(self._settings.region),
                 model_data_url=version.model_data,
-                environment={
-                    "HF_TASK": own.task,
-                    "LECTERN_MODEL": self._name,
-                    "LECTERN_MODEL_VERSION": version.name,
-                    # One copy of the weights; the default is one for each processor.
-                    "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
-                },
+                environment=self._environment(),
             ),
         )
         # CreateModel reads the artifact at once, so the role's policy must exist first.
         for grant in grants:
             grant.apply_before(model)
         return self._when_approved(model)
+
+    def _environment(self) -> dict[str, str]:
+        own = self._own
+        # Torch is what the serving code takes unasked.
+        engine = {} if own.engine == "torch" else {"LECTERN_ENGINE": own.engine}
+        return {
+            "HF_TASK": own.task,
+            **engine,
+            "LECTERN_MODEL": self._name,
+            "LECTERN_MODEL_VERSION": self._version.name,
+            # One copy of the weights; the default is one for each processor.
+            "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        }
 
     def _execution_role(self) -> tuple[iam.Role, list[iam.Grant]]:
         role = access.sagemaker_role(
@@ -104,7 +112,7 @@ class ModelInService(Construct):
         weights = self._version.weights
         storage, endpoint = self._storage, self._settings.endpoint_name(self._name)
         return role, [
-            access.grant_objects(weights.bucket, role, "s3:GetObject", keys=[weights.keys]),
+            access.grant_objects(weights.bucket, role, "s3:GetObject", keys=weights.keys),
             *access.grant_read_objects(storage.data, role, "batches/*"),
             access.grant_write_objects(storage.data, role, "batches/*/output/*"),
             access.grant_use_key(storage.key, role),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra import instance_types
+from infra.pipeline_gate import evaluate_step, gate_step
 from infra.pipeline_jobs import (
     CACHE,
     INPUTS,
@@ -14,11 +15,10 @@ from infra.pipeline_jobs import (
     Surroundings,
     channel,
     get,
-    joined,
-    model_data,
     output_of,
     processing_step,
     text_of,
+    trained_model_data,
 )
 from infra.pipeline_settings import HubBase, PipelineSettings
 
@@ -33,8 +33,9 @@ def pipeline_definition(settings: PipelineSettings, around: Surroundings) -> Jso
             _prepare(settings, around),
             _stage(settings, around),
             _train(settings, around),
-            _evaluate(settings, around),
-            _gate(settings, around),
+            *_package(settings, around),
+            evaluate_step(settings, around),
+            gate_step(settings, around),
         ],
     }
 
@@ -139,7 +140,7 @@ def _train(settings: PipelineSettings, around: Surroundings) -> Json:
             "HyperParameters": {
                 "sagemaker_program": "train.py",
                 "sagemaker_submit_directory": (
-                    f"/opt/ml/input/data/code/{around.training_source_file}"
+                    f"/opt/ml/input/data/code/{around.training_source.file}"
                 ),
                 "epochs": text_of("Epochs"),
                 "learning_rate": text_of("LearningRate"),
@@ -155,7 +156,7 @@ def _train(settings: PipelineSettings, around: Surroundings) -> Json:
                 channel("train", output_of("Prepare", "train")),
                 channel("validation", output_of("Prepare", "validation")),
                 channel("base", output_of("Stage", "base")),
-                channel("code", around.training_source_uri),
+                channel("code", around.training_source.uri),
             ],
             "OutputDataConfig": {
                 "S3OutputPath": f"{around.artifacts_uri}/pipelines/{around.pipeline}/models",
@@ -169,91 +170,23 @@ def _train(settings: PipelineSettings, around: Surroundings) -> Json:
     }
 
 
-def _evaluate(settings: PipelineSettings, around: Surroundings) -> Json:
+def _package(settings: PipelineSettings, around: Surroundings) -> list[Json]:
+    """The step that adds the files of ONNX engines to the model, where one of them serves it."""
+    if around.packaging is None:
+        return []
     step = processing_step(
         settings,
         around,
-        name="Evaluate",
+        name="Package",
         arguments=[
             *("--model", f"{INPUTS}/model"),
-            *("--test", f"{INPUTS}/test"),
-            *("--output", f"{RESULTS}/evaluation"),
-            *("--resamples", "1000"),
-            *("--seed", text_of("Seed")),
+            *("--rows", f"{INPUTS}/rows"),
+            *("--output", f"{RESULTS}/package"),
+            *("--int8", str(around.packaging.int8)),
         ],
-        inputs={"model": model_data(), "test": output_of("Prepare", "test")},
-        outputs=("evaluation",),
+        # What is chosen by these rows is measured on others, by Evaluate.
+        inputs={"model": trained_model_data(), "rows": output_of("Prepare", "validation")},
+        outputs=("package",),
+        source=around.packaging.source,
     )
-    step["PropertyFiles"] = [
-        {"PropertyFileName": "Metrics", "OutputName": "evaluation", "FilePath": "evaluation.json"}
-    ]
-    return step
-
-
-def _gate(settings: PipelineSettings, around: Surroundings) -> Json:
-    metric = settings.gate.metric
-    measured: Json = {
-        "Std:JsonGet": {
-            "PropertyFile": get("Steps.Evaluate.PropertyFiles.Metrics"),
-            "Path": f"metrics.{metric}.value",
-        }
-    }
-    required = get("Parameters.GateAtLeast")
-    too_weak = joined(
-        "",
-        f"{around.pipeline}: {metric} of the trained model is ",
-        measured,
-        ", the gate asks for at least ",
-        required,
-    )
-    return {
-        "Name": "Gate",
-        "Type": "Condition",
-        "Arguments": {
-            "Conditions": [
-                {"Type": "GreaterThanOrEqualTo", "LeftValue": measured, "RightValue": required}
-            ],
-            "IfSteps": [_register(settings, around)],
-            "ElseSteps": [
-                {"Name": "TooWeak", "Type": "Fail", "Arguments": {"ErrorMessage": too_weak}}
-            ],
-        },
-    }
-
-
-def _register(settings: PipelineSettings, around: Surroundings) -> Json:
-    evaluation = joined("/", output_of("Evaluate", "evaluation"), "evaluation.json")
-    approved = settings.approval == "automatic"
-    served: Json = {
-        "Containers": [
-            {
-                "Image": around.inference_image,
-                "ModelDataUrl": model_data(),
-                "Environment": {"HF_TASK": "text-classification"},
-            }
-        ],
-        "SupportedContentTypes": ["application/json", "application/jsonlines"],
-        "SupportedResponseMIMETypes": ["application/json", "application/jsonlines"],
-    }
-    if around.serving_instance_types:
-        served["SupportedRealtimeInferenceInstanceTypes"] = list(around.serving_instance_types)
-    if around.transform_instance_types:
-        served["SupportedTransformInstanceTypes"] = list(around.transform_instance_types)
-    return {
-        "Name": "Register",
-        "Type": "RegisterModel",
-        "RetryPolicies": RETRIES[:1],
-        "Arguments": {
-            "ModelPackageGroupName": around.model_package_group,
-            "ModelApprovalStatus": "Approved" if approved else "PendingManualApproval",
-            "ModelMetrics": {
-                "ModelQuality": {
-                    "Statistics": {
-                        "ContentType": "application/json",
-                        "S3Uri": evaluation,
-                    }
-                }
-            },
-            "InferenceSpecification": served,
-        },
-    }
+    return [step]

@@ -33,6 +33,22 @@ RETRIES: list[Json] = [
 
 
 @dataclass(frozen=True)
+class Source:
+    """An archive of scripts: where it lies in S3, and its file's name in a container."""
+
+    uri: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Packaging:
+    """What the ONNX engines that serve a pipeline's models need made of them."""
+
+    source: Source
+    int8: bool
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """What a pipeline stands in: its names, roles, images and places in S3."""
 
@@ -44,10 +60,9 @@ class Surroundings:
     training_image: str
     inference_image: str
     key_arn: str
-    processing_source_uri: str
-    processing_source_file: str
-    training_source_uri: str
-    training_source_file: str
+    processing_source: Source
+    training_source: Source
+    packaging: Packaging | None
     artifacts_uri: str
     """`s3://bucket`, under which the pipeline's runs and models lie."""
     serving_instance_types: tuple[str, ...]
@@ -78,8 +93,10 @@ def processing_step(
     inputs: Json,
     outputs: tuple[str, ...],
     isolated: bool = True,
+    source: Source | None = None,
 ) -> Json:
-    """A step that runs `python3 -m <name>` out of the zip of training/."""
+    """A step that runs `python3 -m <name>` out of the zip of training/, or out of `source`."""
+    scripts = source or around.processing_source
     cluster: Json = {
         "InstanceType": settings.processing_instance_type,
         "InstanceCount": 1,
@@ -87,7 +104,7 @@ def processing_step(
     }
     if instance_types.takes_volume_key(settings.processing_instance_type):
         cluster["VolumeKmsKeyId"] = around.key_arn
-    read = {"code": around.processing_source_uri, **inputs}
+    read = {"code": scripts.uri, **inputs}
     return {
         "Name": name,
         "Type": "Processing",
@@ -100,7 +117,7 @@ def processing_step(
                 "ContainerEntrypoint": ["python3", "-m", name.lower()],
                 "ContainerArguments": list(arguments),
             },
-            "Environment": {"PYTHONPATH": f"{INPUTS}/code/{around.processing_source_file}"},
+            "Environment": {"PYTHONPATH": f"{INPUTS}/code/{scripts.file}"},
             "ProcessingResources": {"ClusterConfig": cluster},
             "ProcessingInputs": [_processing_input(key, uri) for key, uri in read.items()],
             "ProcessingOutputConfig": {
@@ -156,5 +173,12 @@ def output_of(step: str, name: str) -> Json:
     return get(f"Steps.{step}.ProcessingOutputConfig.Outputs['{name}'].S3Output.S3Uri")
 
 
-def model_data() -> Json:
+def trained_model_data() -> Json:
     return get("Steps.Train.ModelArtifacts.S3ModelArtifacts")
+
+
+def model_data(around: Surroundings) -> Json:
+    """The artifact that is measured and registered."""
+    if around.packaging is None:
+        return trained_model_data()
+    return joined("/", output_of("Package", "package"), "model.tar.gz")

@@ -13,11 +13,13 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from infra import instance_types
-from infra.constraints import HostingType, NotReserved, Region, TransformType
+from infra.constraints import NotReserved, Region, Task, TransformType
+from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
 from infra.pipeline_settings import PipelineSettings
 from infra.section import Section, keys_of
 
 MAX_PROJECT_NAME, MAX_STAGE_NAME, MAX_PART_NAME = 20, 10, 31
+LOCAL_STAGE = "local"
 STAGE_NAME = re.compile(rf"[a-z][a-z0-9]{{0,{MAX_STAGE_NAME - 1}}}")
 
 _WORDS = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
@@ -67,30 +69,6 @@ Source = Annotated[
 ]
 
 
-class RealTimeEndpoint(Section):
-    """Machines that wait for requests."""
-
-    kind: Literal["real-time"] = Field(description="machines that wait for requests")
-    instance_type: HostingType = Field(description="a hosting instance type, as ml.g5.xlarge")
-    instances: int = Field(ge=1, le=100, description="how many machines; 2 survive a zone's outage")
-
-
-class ServerlessEndpoint(Section):
-    """Capacity that comes with each request, without a GPU."""
-
-    kind: Literal["serverless"] = Field(description="capacity that comes with each request")
-    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = Field(
-        description="memory of one worker; its CPU grows with it"
-    )
-    max_concurrency: int = Field(ge=1, le=200, description="requests served at the same time")
-
-
-class NoEndpoint(Section):
-    """The model is used by batches only."""
-
-    kind: Literal["none"] = Field(description="no endpoint: the model serves batches only")
-
-
 class BatchSettings(Section):
     """The machines of one batch transform job."""
 
@@ -110,15 +88,10 @@ class BatchSettings(Section):
     )
 
 
-Endpoint = Annotated[
-    RealTimeEndpoint | ServerlessEndpoint | NoEndpoint, Field(discriminator="kind")
-]
-
-
 class ModelSettings(Section):
     """One model in service."""
 
-    task: Literal["text-classification"] = Field(description="the task of the model")
+    task: Task = Field(description="what the model does, as the Hugging Face pipelines name it")
     source: Source = Field(description="where the weights come from: one of the three forms")
     endpoint: Endpoint = Field(description="how the model answers requests")
     batch: BatchSettings = Field(description="how the model answers batches")
@@ -127,6 +100,11 @@ class ModelSettings(Section):
     def pipeline(self) -> str | None:
         """The pipeline whose approved versions this model serves."""
         return self.source.pipeline if isinstance(self.source, PipelineSource) else None
+
+    @property
+    def engine(self) -> str:
+        """What computes the model's answers."""
+        return "torch" if isinstance(self.endpoint, NoEndpoint) else self.endpoint.engine
 
     @property
     def on_gpu(self) -> bool:
@@ -201,6 +179,11 @@ class Settings(StageFile):
     )
 
     @property
+    def is_local(self) -> bool:
+        """Whether the stage is the local AWS's, which runs all with this machine's Python."""
+        return self.stage == LOCAL_STAGE
+
+    @property
     def prefix(self) -> str:
         """What the name of everything deployed begins with."""
         return f"{self.name}-{self.stage}"
@@ -225,6 +208,10 @@ class Settings(StageFile):
     def model_parameter(self, model: str) -> str:
         """The SSM parameter that records what serves as `model`."""
         return f"{self.model_parameters}{model}"
+
+    def engines_of(self, pipeline: str) -> set[str]:
+        """The ONNX engines that serve a pipeline's approved versions."""
+        return {model.engine for model in self.models_of(pipeline)} - {"torch"}
 
     def models_of(self, pipeline: str) -> list[ModelSettings]:
         """The models that serve a pipeline's approved versions."""

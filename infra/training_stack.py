@@ -25,7 +25,11 @@ class TrainingStack(Stack):
         storage: StorageStack,
     ) -> None:
         super().__init__(scope, id, env=Environment(region=settings.region))
-        sources = source_assets(self)
+        sources = source_assets(
+            self,
+            packages=any(settings.engines_of(pipeline) for pipeline in settings.pipelines),
+            with_wheels=not settings.is_local,
+        )
         for pipeline in settings.pipelines:
             FineTuning(
                 self,

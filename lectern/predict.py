@@ -31,10 +31,10 @@ def predict(
     found = deployment.model(model)
     with output.working(f"asking {model}"):
         answers = ask(deployment, found, texts)
-    output.show(answers, _table(texts, answers))
+    output.show(answers, _readable(texts, answers))
 
 
-def ask(deployment: Deployment, model: Model, texts: list[str]) -> list[dict[str, Any]]:
+def ask(deployment: Deployment, model: Model, texts: list[str]) -> list[Any]:
     """The endpoint's answers in the order of the texts; raises when it gives none."""
     if model.kind == "none":
         raise UsageError(
@@ -58,7 +58,7 @@ def ask(deployment: Deployment, model: Model, texts: list[str]) -> list[dict[str
     except ClientError as error:
         reason = _reason(error)
         raise LecternError(f"the endpoint {endpoint} answered: {reason}") from error
-    answers: list[dict[str, Any]] = json.loads(response["Body"].read())
+    answers: list[Any] = json.loads(response["Body"].read())
     return answers
 
 
@@ -67,7 +67,12 @@ def _reason(error: ClientError) -> str:
     return str(response.get("OriginalMessage") or response["Error"].get("Message", ""))
 
 
-def _table(texts: list[str], answers: list[dict[str, Any]]) -> Table:
+def _readable(texts: list[str], answers: list[Any]) -> Table | str:
+    """A table where each text has one label; JSON for what other tasks answer."""
+    if not all(
+        isinstance(answer, dict) and {"label", "score"} <= set(answer) for answer in answers
+    ):
+        return json.dumps(answers, indent=2, ensure_ascii=False)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("label", no_wrap=True)
     table.add_column("score", justify="right")

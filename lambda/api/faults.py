@@ -27,6 +27,11 @@ UNAVAILABLE = {
     "InternalDependencyException",
 }
 LONGEST_MESSAGE = 500
+# What the handler refuses for another reason than the input itself.
+REFUSALS = {
+    "unsupported_content_type": "unsupported-content-type",
+    "not_acceptable": "not-acceptable",
+}
 
 
 def problem_of_invocation(
@@ -99,7 +104,11 @@ def _problem_of_model_error(response: Mapping[str, Any], model: str) -> Problem:
         return Problem("body-too-large", f"the body is too large for the container of {model}")
     fault = handler_fault(str(response.get("OriginalMessage", "")))
     if fault is not None and fault["fault"] == "client":
-        return Problem("invalid-input", str(fault.get("message", ""))[:LONGEST_MESSAGE])
+        return Problem(
+            REFUSALS.get(fault["code"], "invalid-input"),
+            str(fault.get("message", ""))[:LONGEST_MESSAGE],
+            more={name: fault[name] for name in ("code", "field", "allowed") if name in fault},
+        )
     return Problem("model-fault", f"{model} could not answer; its log has the reason")
 
 

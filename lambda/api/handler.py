@@ -47,12 +47,10 @@ def predict(model: str) -> Response[str]:
     found = models.find(model)
     asked = requested.prediction(app.current_event, task=found.task, kind=found.kind)
     answer = predictions.predict(found, asked)
-    return Response(
-        status_code=200,
-        content_type=asked.accept,
-        body=answer.body,
-        headers={"x-lectern-model-version": answer.version},
-    )
+    headers = {"x-lectern-model-version": answer.version}
+    if answer.truncated:
+        headers["x-lectern-truncated"] = str(answer.truncated)
+    return Response(status_code=200, content_type=asked.accept, body=answer.body, headers=headers)
 
 
 @app.post("/v1/models/<model>/batches")

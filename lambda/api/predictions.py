@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import aws
 import faults
 import models
 from problems import Problem
-from requested import Prediction
+from requested import JSON, Prediction
 
 # A Lambda answer ends at 6 MB as JSON, in which every quote of the body costs a second byte.
 LARGEST_ANSWER_BYTES = 5_000_000
@@ -20,6 +22,8 @@ class Answer:
 
     body: str
     version: str
+    truncated: int
+    """How many of the texts were longer than the model reads, and lost their end."""
 
 
 def predict(model: models.Model, asked: Prediction) -> Answer:
@@ -29,7 +33,7 @@ def predict(model: models.Model, asked: Prediction) -> Answer:
     try:
         response = aws.runtime().invoke_endpoint(
             EndpointName=endpoint,
-            ContentType=asked.content_type,
+            ContentType=JSON,
             Accept=asked.accept,
             Body=asked.body,
         )
@@ -46,4 +50,10 @@ def predict(model: models.Model, asked: Prediction) -> Answer:
             f"the answer of {model.name} is larger than {LARGEST_ANSWER_BYTES} bytes: "
             "ask with fewer inputs at once",
         )
-    return Answer(body=body.decode("utf-8"), version=version)
+    return Answer(body=body.decode("utf-8"), version=version, truncated=_truncated(response))
+
+
+def _truncated(response: dict[str, Any]) -> int:
+    # The one header that a container can set, and what the serving code writes into it.
+    found = re.search(r"\blectern-truncated=(\d{1,9})\b", response.get("CustomAttributes", ""))
+    return int(found[1]) if found else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -28,14 +29,22 @@ KINDS = {
 
 
 class Problem(Exception):
-    """An answer other than success; `detail` is in the API's own words."""
+    """An answer other than success; `more` are members beside those that every problem has."""
 
-    def __init__(self, kind: str, detail: str, *, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        retry_after_seconds: int | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.status, self.title = KINDS[kind]
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+        self.more = more or {}
 
     def response(self, request_id: str) -> Response[str]:
         """The HTTP answer."""
@@ -45,6 +54,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "request_id": request_id,
+            **self.more,
         }
         headers: dict[str, str] = {}
         if self.retry_after_seconds is not None:

@@ -19,9 +19,8 @@ from problems import Problem
 
 JSON = "application/json"
 VERBOSE = "application/json;verbose"
-TEXT = "application/x-text"
 LINES = "application/jsonlines"
-TEXT_TYPES = {"text/plain", TEXT}
+TEXT_TYPES = {"text/plain", "application/x-text"}
 LINES_TYPES = {LINES, "application/x-ndjson", "application/x-jsonlines"}
 # Below the 4 MB of a serverless endpoint, and the 6 MB of Lambda's event and a real-time one.
 LARGEST_BODY_BYTES = {"serverless": 3_900_000}
@@ -30,10 +29,9 @@ LARGEST_BODY_BYTES_ELSEWHERE = 5_500_000
 
 @dataclass(frozen=True)
 class Prediction:
-    """A request to an endpoint. The headers are ours: the container matches them to the letter."""
+    """A request to an endpoint: JSON, whatever the caller sent, so that the answer has one form."""
 
     body: bytes
-    content_type: str
     accept: str
 
 
@@ -49,12 +47,12 @@ def prediction(event: APIGatewayProxyEvent, *, task: str, kind: str) -> Predicti
     """Read a request for a prediction; raises a problem."""
     content_type = _content_type(event, {JSON, *TEXT_TYPES})
     accept = _accept(event, task)
-    body = _body(event, LARGEST_BODY_BYTES.get(kind, LARGEST_BODY_BYTES_ELSEWHERE))
-    if content_type in TEXT_TYPES:
-        fields.check(task, {"inputs": _text(body)})
-        return Prediction(body=body, content_type=TEXT, accept=accept)
-    asked = fields.check(task, _json_object(body))
-    return Prediction(body=json.dumps(asked).encode(), content_type=JSON, accept=accept)
+    largest_bytes = LARGEST_BODY_BYTES.get(kind, LARGEST_BODY_BYTES_ELSEWHERE)
+    body = _body(event, largest_bytes)
+    asked = {"inputs": _text(body)} if content_type in TEXT_TYPES else _json_object(body)
+    sent = _encoded(fields.check(task, asked))
+    # What JSON has to escape, as the line ends of a text, makes a body longer.
+    return Prediction(body=_sized(sent, largest_bytes), accept=accept)
 
 
 def batch(event: APIGatewayProxyEvent) -> Batch:
@@ -115,13 +113,25 @@ def _body(event: APIGatewayProxyEvent, largest_bytes: int) -> bytes:
             raise Problem("malformed-body", "the body is not valid base64") from error
     else:
         body = raw.encode("utf-8", errors="surrogatepass")
+    if not _sized(body, largest_bytes).strip():
+        raise Problem("malformed-body", "the body is empty")
+    return body
+
+
+def _sized(body: bytes, largest_bytes: int) -> bytes:
     if len(body) > largest_bytes:
         raise Problem(
             "body-too-large", f"the body has {len(body)} bytes, at most {largest_bytes} are taken"
         )
-    if not body.strip():
-        raise Problem("malformed-body", "the body is empty")
     return body
+
+
+def _encoded(asked: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(asked, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        reason = "a text holds half of a surrogate pair, which no encoding can carry"
+        raise Problem("invalid-request", reason) from error
 
 
 def _text(body: bytes) -> str:

@@ -72,6 +72,17 @@ def test_options_hold_before_and_after_the_commands_name(
     assert lectern(*words).json["stage"] == "test"
 
 
+def test_predict_shows_what_other_tasks_answer_as_it_is(
+    lectern: Lectern, deployed: Aws, sagemaker: SageMaker
+) -> None:
+    serve_version(deployed, sagemaker, "1")
+    answer = [{"summary_text": "größer ✓"}]
+    sagemaker.invoke = answers(answer)
+    ended = lectern("predict", "tickets", "a long text")
+    assert json.loads(ended.out) == answer
+    assert "größer ✓" in ended.out
+
+
 def test_predict_answers_in_the_order_of_the_texts(
     lectern: Lectern, deployed: Aws, sagemaker: SageMaker
 ) -> None:

@@ -37,6 +37,19 @@ MODELS = {
         "pipeline": "fresh",
         "parameter": f"{PREFIX}fresh",
     },
+    **{
+        name: {
+            "task": task,
+            "endpoint": f"lectern-test-{name}",
+            "kind": "serverless",
+            "pipeline": None,
+            "parameter": f"{PREFIX}{name}",
+        }
+        for name, task in {
+            "open": "zero-shot-classification",
+            "facts": "question-answering",
+        }.items()
+    },
     "nightly": {
         "task": "text-classification",
         "endpoint": None,
@@ -74,14 +87,14 @@ def aws(
 
 @pytest.fixture
 def api(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The function with three models in service; `fresh` has no approved version."""
+    """The function with five models in service; `fresh` has no approved version."""
     monkeypatch.setenv("MODELS", json.dumps(MODELS))
     monkeypatch.setenv("MODEL_PARAMETERS", PREFIX)
     monkeypatch.setenv("DATA_BUCKET", "lectern-test-data")
     monkeypatch.setenv("READ_TIMEOUT_SECONDS", "0.6")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "api")
-    for name in ("tickets", "small", "nightly"):
-        record = {"model_name": f"generated-{name}", "version": "3", "task": "text-classification"}
+    for name in ("tickets", "small", "nightly", "open", "facts"):
+        record = {"model_name": f"generated-{name}", "version": "3", "task": MODELS[name]["task"]}
         record |= {"endpoint": MODELS[name]["endpoint"], "model_data": "s3://x/y"}
         aws("ssm").put_parameter(
             Name=f"{PREFIX}{name}", Value=json.dumps(record), Type="String", Overwrite=True

@@ -96,9 +96,14 @@ class Refusal(Exception):
         self.code, self.message = code, message
 
 
-def answers(body: object) -> Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]:
-    """An endpoint that always answers this."""
-    return lambda _: (200, {"content-type": "application/json"}, json.dumps(body).encode())
+def answers(
+    body: object, *, attributes: str | None = None
+) -> Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]:
+    """An endpoint that always answers this, and sets the one header that a container can."""
+    headers = {"content-type": "application/json"}
+    if attributes is not None:
+        headers["x-amzn-sagemaker-custom-attributes"] = attributes
+    return lambda _: (200, headers, json.dumps(body).encode())
 
 
 def refuses(

@@ -24,11 +24,13 @@ RANKING = [{"label": "billing", "score": 0.9}]
 Call = Callable[..., Any]
 
 
-def assert_problem(answer: dict[str, Any], status: int, *told: str) -> None:
+def assert_problem(answer: dict[str, Any], status: int, *told: str, **more: Any) -> None:
     problem = answer["json"]
     assert (answer["status"], problem["status"]) == (status, status), problem
     assert answer["headers"]["content-type"] == "application/problem+json"
-    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+    members = {"type", "title", "status", "detail", "request_id"}
+    assert {name: value for name, value in problem.items() if name not in members} == more
+    assert members <= set(problem)
     assert problem["request_id"] == "request-1"
     for words in told:
         assert words in problem["detail"]
@@ -67,8 +69,9 @@ def test_plain_text_is_one_input(
     sagemaker.invoke = answers(RANKING)
     assert predict(body, content_type=content_type)["status"] == 200
     [asked] = sagemaker.invocations
-    assert asked["headers"]["content-type"] == "application/x-text"
-    assert asked["body"].decode() == "größer ✓"
+    # The container answers its own x-text with probabilities alone; the API promises the same form.
+    assert asked["headers"]["content-type"] == "application/json"
+    assert json.loads(asked["body"]) == {"inputs": "größer ✓", "parameters": {}}
 
 
 def test_verbose_is_asked_of_the_endpoint_to_the_letter(
@@ -95,14 +98,44 @@ def test_verbose_is_asked_of_the_endpoint_to_the_letter(
         (406, "text/csv", {"body": {"inputs": "x"}, "accept": "text/csv"}),
         (406, "q=0", {"body": {"inputs": "x"}, "accept": "application/json;q=0"}),
         (422, "inputs: missing", {"body": {}}),
-        (422, "inputs: must be", {"body": {"inputs": None}}),
+        (422, "inputs: missing", {"body": {"inputs": None}}),
+        (422, "inputs: must be", {"body": {"inputs": 7}}),
+        (422, "inputs: must be", {"body": {"inputs": {"text": "a", "pair": "b"}}}),
+        (422, "inputs: must be", {"body": {"inputs": {"text": "a", "text_pair": 1}}}),
         (422, "item 1", {"body": {"inputs": ["a", 2]}}),
         (422, "surrogate", {"body": '{"inputs": "\\ud800"}'}),
         (422, "sequences", {"body": {"inputs": "a", "sequences": "b"}}),
+        (422, "sequences: missing", {"body": {"sequences": None}, "model": "open"}),
+        (
+            422,
+            "parameters: not a field",
+            {"body": {"sequences": "a", "parameters": {}}, "model": "open"},
+        ),
+        (422, "parameters: must", {"body": {"inputs": "a", "parameters": "x"}, "model": "open"}),
+        (422, "surrogate", {"body": '{"inputs": {"question": "\\ud800"}}', "model": "facts"}),
+        (
+            406,
+            "question-answering",
+            {"body": {"inputs": {}}, "model": "facts", "accept": "application/json;verbose"},
+        ),
         (422, "parameters.nope", {"body": {"inputs": "a", "parameters": {"nope": 1}}}),
         (422, "parameters.top_k", {"body": {"inputs": "a", "parameters": {"top_k": 0}}}),
         (422, "parameters.top_k", {"body": {"inputs": "a", "parameters": {"top_k": True}}}),
+        (
+            422,
+            "parameters.long_text",
+            {"body": {"inputs": "a", "parameters": {"long_text": "drop"}}},
+        ),
         (422, "parameters: must", {"body": {"inputs": "a", "parameters": []}}),
+        (
+            413,
+            "3900000",
+            {
+                "body": "\n" * 1_000_000 + "x" * 2_000_000,
+                "model": "small",
+                "content_type": "text/plain",
+            },
+        ),
         (413, "5500000", {"body": {"inputs": "x" * 5_500_000}}),
         (413, "3900000", {"body": {"inputs": "x" * 3_900_000}, "model": "small"}),
         (409, "approve", {"body": {"inputs": "x"}, "model": "fresh"}),
@@ -116,9 +149,61 @@ def test_a_request_that_cannot_be_answered_never_reaches_the_endpoint(
     assert sagemaker.invocations == []
 
 
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("tickets", {"inputs": [{"text": "a", "text_pair": "b"}, "c"], "parameters": {"long_text": "chunk"}}),
+        ("open", {"inputs": "a", "parameters": {"candidate_labels": "x,y"}}),
+        ("open", {"sequences": ["a"], "candidate_labels": ["x"], "multi_class": True}),
+        ("facts", {"inputs": {"question": "wo?", "context": "größer ✓"}, "parameters": {"top_k": 2}}),
+    ],
+)  # fmt: skip
+def test_each_task_takes_its_own_inputs(
+    predict: Call, sagemaker: SageMaker, model: str, body: dict[str, Any]
+) -> None:
+    sagemaker.invoke = answers({"whatever": "the container answers"})
+    answer = predict(body, model=model)
+    assert (answer["status"], answer["json"]) == (200, {"whatever": "the container answers"})
+    assert json.loads(sagemaker.invocations[0]["body"]) == body
+
+
+def test_how_many_texts_were_cut_is_told_in_a_header(predict: Call, sagemaker: SageMaker) -> None:
+    sagemaker.invoke = answers(RANKING, attributes="lectern-truncated=2")
+    assert predict({"inputs": ["a", "b"]})["headers"]["x-lectern-truncated"] == "2"
+    sagemaker.invoke = answers(RANKING)
+    assert "x-lectern-truncated" not in predict({"inputs": "a"})["headers"]
+
+
+def test_an_alphabet_of_many_bytes_costs_no_more_than_was_sent(
+    predict: Call, sagemaker: SageMaker
+) -> None:
+    """A serverless endpoint ends at 4 MB, and JSON's escapes treble Cyrillic."""
+    sagemaker.invoke = answers(RANKING)
+    body = json.dumps({"inputs": "я" * 1_900_000}, ensure_ascii=False)
+    assert predict(body, model="small")["status"] == 200
+    assert len(sagemaker.invocations[0]["body"]) < 3_900_000
+
+
 def test_a_large_body_is_fine_for_a_real_time_endpoint(predict: Call, sagemaker: SageMaker) -> None:
     sagemaker.invoke = answers(RANKING)
     assert predict({"inputs": "x" * 5_400_000})["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "fault"),
+    [
+        (422, {}, {"code": "invalid_input"}),
+        (422, {"field": "parameters.top_k", "allowed": ["1", "2"]}, {"code": "invalid_parameter"}),
+        (406, {"field": "Accept"}, {"code": "not_acceptable"}),
+        (415, {"allowed": ["text/csv"]}, {"code": "unsupported_content_type"}),
+    ],
+)
+def test_the_handlers_refusal_comes_through_with_code_field_and_allowed_values(
+    predict: Call, sagemaker: SageMaker, status: int, more: dict[str, Any], fault: dict[str, Any]
+) -> None:
+    document = {**fault, **more, "message": "why", "fault": "client"}
+    sagemaker.invoke = model_error(json.dumps(document))
+    assert_problem(predict({"inputs": TEXT}), status, "why", **fault, **more)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +257,7 @@ def test_a_fault_of_the_endpoint_is_told_in_our_own_words_and_not_retried(
 ) -> None:
     sagemaker.invoke = endpoint
     answer = predict({"inputs": TEXT})
-    assert_problem(answer, status, told)
+    assert_problem(answer, status, told, **({"code": "too_long"} if status == 422 else {}))
     assert ("retry-after" in answer["headers"]) == retry
     assert "/opt/ml" not in answer["json"]["detail"]
     assert len(sagemaker.invocations) == 1
@@ -241,6 +326,8 @@ def test_models_are_listed_with_state_and_version(call: Call, sagemaker: SageMak
         "small": ("Updating", "3"),
         "fresh": ("NotDeployed", None),
         "nightly": ("BatchOnly", "3"),
+        "open": ("NotDeployed", "3"),
+        "facts": ("NotDeployed", "3"),
     }
     assert call("GET", "/v1/models/tickets")["json"] == listed["tickets"]
     assert listed["tickets"]["endpoint"] == "lectern-test-tickets"

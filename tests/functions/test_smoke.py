@@ -66,7 +66,10 @@ def run(
     url, heard = told
 
     def send(
-        request: str = "Create", stack_status: str = "UPDATE_IN_PROGRESS", seconds: float = 17
+        request: str = "Create",
+        stack_status: str = "UPDATE_IN_PROGRESS",
+        seconds: float = 17,
+        task: str = "text-classification",
     ) -> dict[str, Any]:
         event = {
             "RequestType": request,
@@ -77,7 +80,7 @@ def run(
             "ResourceProperties": {
                 "EndpointName": "lectern-test-tickets",
                 "EndpointConfigName": "config-2",
-                "Task": "text-classification",
+                "Task": task,
                 "StackName": "lectern-test-inference",
             },
         }
@@ -146,6 +149,74 @@ def test_a_bad_endpoint_fails_the_deployment_with_its_own_reason(
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith("smoke test of lectern-test-tickets: ")
     assert reason in answer["Reason"]
+
+
+RIGHT = {
+    "sentiment-analysis": [{"label": "POSITIVE", "score": 1}],
+    "zero-shot-classification": {"sequence": "x", "labels": ["a", "b"], "scores": [0.8, 0.2]},
+    "token-classification": [{"entity": "PER", "score": 0.9, "index": 1, "word": "ada", "start": 0, "end": 3}],
+    "question-answering": {"score": 0.4, "start": 0, "end": 9, "answer": "a day early"},
+    "table-question-answering": {"answer": "2", "coordinates": [[0, 1]], "cells": ["2"], "aggregator": "NONE"},
+    "fill-mask": [{"score": 0.1, "token": 7, "token_str": "day", "sequence": "a day"}],
+    "feature-extraction": [[[0.1, -0.2], [0.3, 0.4]]],
+    "summarization": [{"summary_text": "it came"}],
+    "translation": [{"translation_text": "es kam"}],
+    "translation_en_to_de": [{"translation_text": "es kam"}],
+    "text2text-generation": [{"generated_text": "it came"}],
+    "text-generation": [{"generated_text": ""}],
+}  # fmt: skip
+# Each is JSON, and none is what any task answers.
+WRONG = [{"label": "a", "score": 1.0}, [{"label": "a"}], [7], [[[]]], [["x"]], "done", None, {}]
+
+
+@pytest.mark.parametrize("task", RIGHT)
+def test_each_task_is_asked_a_question_of_its_own_and_its_answers_form_is_known(
+    run: Run, sagemaker: SageMaker, smoke: ModuleType, task: str
+) -> None:
+    sagemaker.invoke = answers(RIGHT[task])
+    assert run(task=task)["Status"] == "SUCCESS"
+    [asked] = sagemaker.invocations
+    assert "inputs" in json.loads(asked["body"])
+    for answer in WRONG:
+        told = smoke.endpoint.samples.complaint(task, json.dumps(answer))
+        assert f"shape of {task}" in (told or "nothing"), answer
+
+
+def test_an_entity_need_not_be_found(run: Run, sagemaker: SageMaker) -> None:
+    sagemaker.invoke = answers([])
+    assert run(task="token-classification")["Status"] == "SUCCESS"
+
+
+REFUSES_THE_MASK = model_error(
+    json.dumps({"code": "invalid_input", "fault": "client", "message": "inputs has no <mask>"})
+)
+
+
+def test_the_mask_is_written_as_another_model_has_it_when_the_first_is_refused(
+    run: Run, sagemaker: SageMaker
+) -> None:
+    script = [REFUSES_THE_MASK, answers(RIGHT["fill-mask"])]
+    sagemaker.invoke = lambda call: script.pop(0)(call)
+    assert run(task="fill-mask")["Status"] == "SUCCESS"
+    first, second = (json.loads(call["body"])["inputs"] for call in sagemaker.invocations)
+    assert ("[MASK]" in first, "<mask>" in second) == (True, True)
+
+
+def test_a_model_that_refuses_every_sample_fails_with_its_reason(
+    run: Run, sagemaker: SageMaker
+) -> None:
+    sagemaker.invoke = REFUSES_THE_MASK
+    answer = run(task="fill-mask")
+    assert answer["Status"] == "FAILED"
+    assert "inputs has no <mask>" in answer["Reason"]
+
+
+def test_a_broken_model_is_asked_once(run: Run, sagemaker: SageMaker) -> None:
+    sagemaker.invoke = model_error(
+        json.dumps({"code": "model_not_loaded", "fault": "server", "message": "no weights"})
+    )
+    assert "no weights" in run(task="fill-mask")["Reason"]
+    assert len(sagemaker.invocations) == 1
 
 
 def test_a_long_reason_is_trimmed_to_what_cloudformation_takes(

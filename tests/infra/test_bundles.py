@@ -8,16 +8,25 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from infra.archives import files_below, unpack_tar_gz, write_tar_gz, write_zip
 from infra.lambda_bundle import FUNCTIONS, BundleError, bundle_files, function_zip
-from infra.source_bundle import INFERENCE, TRAINING
+from infra.serving_wheels import MissingWheelError, wheels
+from infra.source_bundle import INFERENCE, TRAINING, model_asset, source_assets
 
 # What Lambda's Python 3.13 has beside the standard library.
 RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six.py")
+
+
+@pytest.fixture
+def stack(tmp_path):
+    from aws_cdk import App, Stack
+
+    return Stack(App(outdir=str(tmp_path / "out")), "S")
 
 
 @pytest.fixture
@@ -127,17 +136,12 @@ def test_a_functions_own_file_wins_over_one_of_a_requirement(tmp_path):
     assert bundle_files(tmp_path)["typing_extensions.py"] == tmp_path / "typing_extensions.py"
 
 
-def test_weights_keep_their_files_and_get_our_code(tmp_path):
-    from aws_cdk import App, Stack
-
-    from infra.source_bundle import model_asset
-
+def test_weights_keep_their_files_and_get_our_code(stack, tmp_path):
     house = tmp_path / "house"
     (house / "code").mkdir(parents=True)
     (house / "config.json").write_text("{}")
     (house / "code" / "inference.py").write_text("stale")
     write_tar_gz(tmp_path / "house.tar.gz", files_below(house))
-    stack = Stack(App(outdir=str(tmp_path / "out")), "S")
     from_folder = model_asset(stack, "Folder", source=house)
     from_archive = model_asset(stack, "Archive", source=tmp_path / "house.tar.gz")
     assert from_folder.digest == from_archive.digest
@@ -147,6 +151,56 @@ def test_weights_keep_their_files_and_get_our_code(tmp_path):
     assert (tmp_path / "unpacked" / "config.json").read_text() == "{}"
     served = tmp_path / "unpacked" / "code" / "inference.py"
     assert served.read_bytes() == (INFERENCE / "inference.py").read_bytes()
+
+
+@pytest.mark.parametrize("with_wheels", [True, False])
+def test_packaging_ships_the_scripts_the_handler_and_on_aws_the_wheels(
+    stack, tmp_path, with_wheels
+):
+    asset = source_assets(stack, packages=True, with_wheels=with_wheels).packaging
+    [zipped] = (tmp_path / "out").glob(f"asset.{asset.asset_hash}.zip")
+    with zipfile.ZipFile(zipped) as archive:
+        names = set(archive.namelist())
+    assert {"train.py", "artifact.py", "inference/inference.py"} <= names
+    carried = {path.name for path in wheels().values()}
+    assert {name for name in names if name.startswith("wheels/")} == (
+        {f"wheels/{name}" for name in carried} if with_wheels else set()
+    )
+
+
+def test_nothing_is_shipped_for_packaging_where_no_engine_asks_for_it(stack):
+    assert source_assets(stack, packages=False, with_wheels=True).packaging is None
+
+
+def test_weights_for_an_onnx_engine_bring_their_files_and_on_aws_the_runtime(stack, tmp_path):
+    house = tmp_path / "house"
+    (house / "onnx").mkdir(parents=True)
+    (house / "config.json").write_text("{}")
+    (house / "onnx" / "model.onnx").write_bytes(b"a graph")
+    asset = model_asset(stack, "House", source=house, with_runtime=True)
+    unpack_tar_gz(tmp_path / "out" / f"asset.{asset.digest}.tar.gz", tmp_path / "unpacked")
+    assert (tmp_path / "unpacked/onnx/model.onnx").read_bytes() == b"a graph"
+    runtime = tmp_path / "unpacked/code/runtime/cp312/onnxruntime"
+    assert list(runtime.glob("capi/onnxruntime_pybind11_state*.so"))
+    assert (tmp_path / "unpacked/code/inference.py").is_file()
+
+
+def test_missing_wheels_are_an_error_that_says_how_to_get_them(tmp_path):
+    stale = next(iter(wheels().values())).name.replace("-1.", "-0.", 1)
+    (tmp_path / stale).touch()
+    with pytest.raises(MissingWheelError) as error:
+        wheels(tmp_path)
+    pin = "onnxruntime==" + version("onnxruntime")
+    assert str(error.value) == (
+        f"requirements-onnx.txt: got 0 wheels of {pin}, needed is 1 for the stage's ONNX engines: "
+        "run `make setup`"
+    )
+
+
+def test_what_runs_here_and_what_is_shipped_are_the_same_versions():
+    """The local AWS then packages and serves with what AWS gets."""
+    for name, wheel in wheels().items():
+        assert wheel.name.startswith(f"{name}-{version(name)}-")
 
 
 def test_a_file_with_a_long_name_is_packed(tmp_path):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from importlib.resources import files
 
 import pytest
 
 from infra import images, instance_types
+from infra.serving_wheels import wheels
 
 
 def listed_by_cfn_lint(purpose: str) -> set[str]:
@@ -75,6 +77,19 @@ def test_an_image_is_addressed_in_the_region_that_runs_it():
     assert images.TRAINING.uri("cn-north-1").startswith(
         "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/huggingface-pytorch-training:"
     )
+
+
+@pytest.mark.parametrize("image", [images.INFERENCE_CPU, images.INFERENCE_GPU])
+def test_wheels_are_for_the_python_and_the_c_library_of_the_serving_images(image):
+    python = re.search(r"-(py\d+)-", image.tag)[1]
+    assert python.replace("py", "cp") == images.INFERENCE_PYTHON
+    # Ubuntu 22.04 has glibc 2.35.
+    assert image.tag.endswith("-ubuntu22.04")
+    for name, wheel in wheels().items():
+        _, _, interpreter, abi, platforms = wheel.stem.split("-")
+        assert abi in (images.INFERENCE_PYTHON, "abi3"), name
+        assert interpreter <= images.INFERENCE_PYTHON, name
+        assert re.fullmatch(r"manylinux(2014|_2_\d\d)_x86_64", platforms.split(".")[0]), name
 
 
 @pytest.mark.parametrize("image", [images.INFERENCE_CPU, images.INFERENCE_GPU, images.TRAINING])

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from infra.archives import tar_gz_names
 from infra.settings import Settings
 
 MODEL = {"task": "text-classification", "batch": {"instance_type": "ml.m5.xlarge"}}
@@ -21,6 +22,7 @@ def inference(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("house")
     (folder / "config.json").write_text("{}")
+    out = tmp_path_factory.mktemp("out")
     settings = Settings.model_validate(
         {
             "stage": "dev",
@@ -29,6 +31,17 @@ def inference(tmp_path_factory):
             "retain_data": False,
             "models": {
                 "house": {**MODEL, "source": {"path": str(folder)}, "endpoint": {"kind": "none"}},
+                "annex": {
+                    **MODEL,
+                    "task": "zero-shot-classification",
+                    "source": {"path": str(folder)},
+                    "endpoint": {
+                        "kind": "serverless",
+                        "memory_mb": 2048,
+                        "max_concurrency": 1,
+                        "engine": "onnx-int8",
+                    },
+                },
                 "guest": {
                     **MODEL,
                     "source": {"artifact": "s3://theirs/models/guest/model.tar.gz"},
@@ -39,12 +52,12 @@ def inference(tmp_path_factory):
             "logs": {"retention_days": 1},
         }
     )
-    app = project_app(outdir=str(tmp_path_factory.mktemp("out")))
+    app = project_app(outdir=str(out))
     storage = StorageStack(app, settings.stack_name("storage"), settings=settings)
     stack = InferenceStack(
         app, settings.stack_name("inference"), settings=settings, storage=storage
     )
-    return assertions.Template.from_stack(stack).to_json()
+    return assertions.Template.from_stack(stack).to_json() | {"Folder": out}
 
 
 def resource(inference, kind, id):
@@ -64,6 +77,21 @@ def test_a_shipped_model_is_there_without_an_approval(inference):
     assert url.endswith(".tar.gz")
     version = model["Properties"]["PrimaryContainer"]["Environment"]["LECTERN_MODEL_VERSION"]
     assert version in url
+
+
+def test_a_shipped_model_with_an_onnx_engine_brings_the_runtime_and_says_so(inference):
+    shipped = {}
+    for id in ("House", "Annex"):
+        container = resource(inference, "AWS::SageMaker::Model", f"{id}Model")["Properties"][
+            "PrimaryContainer"
+        ]
+        digest = container["ModelDataUrl"]["Fn::Sub"].rpartition("/")[2]
+        names = tar_gz_names(inference["Folder"] / f"asset.{digest}")
+        runtime = any(name.startswith("code/runtime/cp312/onnxruntime/") for name in names)
+        shipped[id] = (container["Environment"].get("LECTERN_ENGINE"), runtime)
+    assert shipped == {"House": (None, False), "Annex": ("onnx-int8", True)}
+    container = resource(inference, "AWS::SageMaker::Model", "AnnexModel")["Properties"]
+    assert container["PrimaryContainer"]["Environment"]["HF_TASK"] == "zero-shot-classification"
 
 
 def test_a_model_for_batches_only_has_a_record_and_no_endpoint(inference):

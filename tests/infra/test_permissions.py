@@ -188,7 +188,9 @@ def test_a_model_reads_the_weights_of_its_own_pipeline_only(templates):
         if role == "inference/ReviewsRole" and "s3:GetObject" in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
-    assert keys == {"/pipelines/reviews/models/*", "/batches/*"}
+    # As trained, and as packaged for an ONNX engine.
+    weights = {"/pipelines/reviews/models/*", "/pipelines/reviews/runs/*/package/*"}
+    assert keys == {*weights, "/batches/*"}
 
 
 def test_the_pipelines_role_reads_the_figures_and_the_versions_that_it_registers(templates):

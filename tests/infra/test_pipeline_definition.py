@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from infra.pipeline_definition import pipeline_definition
-from infra.pipeline_jobs import Surroundings
+from infra.pipeline_jobs import Packaging, Source, Surroundings
 from infra.pipeline_settings import PipelineSettings
 
 SHA = "12040accade4e8a0f71eabdb258fecc2e7e948be"
@@ -22,14 +23,14 @@ AROUND = Surroundings(
     training_image="TRAINING_IMAGE",
     inference_image="SERVING_IMAGE",
     key_arn="KEY",
-    processing_source_uri="s3://assets/1.zip",
-    processing_source_file="1.zip",
-    training_source_uri="s3://assets/2.tar.gz",
-    training_source_file="2.tar.gz",
+    processing_source=Source("s3://assets/1.zip", "1.zip"),
+    training_source=Source("s3://assets/2.tar.gz", "2.tar.gz"),
+    packaging=None,
     artifacts_uri="s3://artifacts",
     serving_instance_types=("ml.g5.xlarge",),
     transform_instance_types=("ml.g5.xlarge",),
 )
+TRAINED = {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
 CACHE = {"Enabled": True, "ExpireAfter": "P30D"}
 SERVICE_RETRY = {
     "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
@@ -59,9 +60,16 @@ def settings(**changes):
     )
 
 
-def steps(**changes):
-    definition = pipeline_definition(settings(**changes), AROUND)
+def steps(around=AROUND, **changes):
+    definition = pipeline_definition(settings(**changes), around)
     return {step["Name"]: step for step in definition["Steps"]}
+
+
+def packaging(*, int8):
+    """The same surroundings, where an ONNX engine serves the model."""
+    return dataclasses.replace(
+        AROUND, packaging=Packaging(source=Source("s3://assets/3.zip", "3.zip"), int8=int8)
+    )
 
 
 def text(parameter):
@@ -98,7 +106,7 @@ def written(name):
     }
 
 
-def processing(name, arguments, inputs, outputs, *, isolated):
+def processing(name, arguments, inputs, outputs, *, isolated, code="1.zip"):
     return {
         "Name": name,
         "Type": "Processing",
@@ -111,7 +119,7 @@ def processing(name, arguments, inputs, outputs, *, isolated):
                 "ContainerEntrypoint": ["python3", "-m", name.lower()],
                 "ContainerArguments": arguments,
             },
-            "Environment": {"PYTHONPATH": "/opt/ml/processing/input/code/1.zip"},
+            "Environment": {"PYTHONPATH": f"/opt/ml/processing/input/code/{code}"},
             "ProcessingResources": {
                 "ClusterConfig": {
                     "InstanceType": "ml.m5.xlarge",
@@ -120,7 +128,7 @@ def processing(name, arguments, inputs, outputs, *, isolated):
                     "VolumeKmsKeyId": "KEY",
                 }
             },
-            "ProcessingInputs": [read("code", "s3://assets/1.zip"), *inputs],
+            "ProcessingInputs": [read("code", f"s3://assets/{code}"), *inputs],
             "ProcessingOutputConfig": {"KmsKeyId": "KEY", "Outputs": [written(o) for o in outputs]},
             "StoppingCondition": {"MaxRuntimeInSeconds": 14400},
             "NetworkConfig": {"EnableNetworkIsolation": isolated},
@@ -253,6 +261,37 @@ def test_a_machine_without_a_disk_of_its_own_gets_the_volume_key():
     assert resources["VolumeKmsKeyId"] == "KEY"
 
 
+@pytest.mark.parametrize("int8", [True, False])
+def test_package_makes_the_engines_files_out_of_the_trained_model_without_a_network(int8):
+    assert steps(packaging(int8=int8))["Package"] == processing(
+        "Package",
+        [
+            *("--model", "/opt/ml/processing/input/model"),
+            *("--rows", "/opt/ml/processing/input/rows"),
+            *("--output", "/opt/ml/processing/output/package"),
+            *("--int8", str(int8)),
+        ],
+        [read("model", TRAINED), read("rows", output("Prepare", "validation"))],
+        ["package"],
+        isolated=True,
+        code="3.zip",
+    )
+
+
+def test_what_was_packaged_is_what_is_measured_and_registered():
+    found = steps(packaging(int8=False))
+    assert list(found) == ["Prepare", "Stage", "Train", "Package", "Evaluate", "Gate"]
+    packaged = {"Std:Join": {"On": "/", "Values": [output("Package", "package"), "model.tar.gz"]}}
+    assert read("model", packaged) in found["Evaluate"]["Arguments"]["ProcessingInputs"]
+    [register] = found["Gate"]["Arguments"]["IfSteps"]
+    [container] = register["Arguments"]["InferenceSpecification"]["Containers"]
+    assert container["ModelDataUrl"] == packaged
+
+
+def test_without_an_onnx_engine_nothing_is_packaged():
+    assert list(steps()) == ["Prepare", "Stage", "Train", "Evaluate", "Gate"]
+
+
 def test_evaluate_measures_the_trained_model_on_the_test_rows():
     expected = processing(
         "Evaluate",
@@ -264,7 +303,7 @@ def test_evaluate_measures_the_trained_model_on_the_test_rows():
             *("--seed", text("Seed")),
         ],
         [
-            read("model", {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}),
+            read("model", TRAINED),
             read("test", output("Prepare", "test")),
         ],
         ["evaluation"],
@@ -314,9 +353,7 @@ def test_the_gate_registers_what_is_good_enough_and_fails_with_both_figures():
                             "Containers": [
                                 {
                                     "Image": "SERVING_IMAGE",
-                                    "ModelDataUrl": {
-                                        "Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"
-                                    },
+                                    "ModelDataUrl": TRAINED,
                                     "Environment": {"HF_TASK": "text-classification"},
                                 }
                             ],

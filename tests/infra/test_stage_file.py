@@ -29,6 +29,13 @@ MODEL = {
     "endpoint": {"kind": "serverless", "memory_mb": 4096, "max_concurrency": 5},
     "batch": {"instance_type": "ml.m5.xlarge"},
 }
+ON_A_GPU = {
+    "kind": "real-time",
+    "instance_type": "ml.g5.xlarge",
+    "instances": 1,
+    "engine": "onnx",
+}
+THEIRS = {"artifact": "s3://theirs/model.tar.gz"}
 STAGE = {
     "name": "lectern",
     "region": "us-east-1",
@@ -95,7 +102,9 @@ def test_a_wrong_value_names_file_setting_what_was_given_and_what_is_allowed(fau
         ({"name": "ssm-team"}, "name: got 'ssm-team', allowed is a name that does not begin with aws or ssm"),
         ({"region": "eu-south-9"}, "region: got 'eu-south-9', allowed are af-south-1, "),
         ({"models": {}}, "models: got an empty mapping, allowed is at least 1"),
-        ({"models/topics/task": "translation"}, "models.topics.task: got 'translation', allowed is 'text-classification'"),
+        ({"models/topics/task": "summarisation"}, "models.topics.task: got 'summarisation', allowed are text-classification, sentiment-analysis, zero-shot-classification, "),
+        ({"models/topics/task": "translation_en-to-de"}, "text-generation or translation_xx_to_yy"),
+        ({"models/topics/endpoint/engine": "tensorrt"}, "models.topics.endpoint.engine: got 'tensorrt', allowed are 'torch', 'onnx' or 'onnx-int8': what computes"),
         ({"models/topics/endpoint/kind": "realtime"}, "endpoint.kind: got 'realtime', allowed are 'real-time', 'serverless' or 'none' (did you mean 'real-time'?)"),
         ({"models/topics/endpoint/max_concurrency": 500}, "endpoint.max_concurrency: got 500, allowed is 200 or less"),
         ({"models/topics/endpoint/max_concurrency": "5"}, "endpoint.max_concurrency: got '5', allowed is a whole number"),
@@ -125,6 +134,10 @@ def test_each_kind_of_wrong_setting_is_said(faults, change, line):
     ("change", "line"),
     [
         ({"models/topics/source/pipeline": "reviewz"}, "models.topics.source.pipeline: got 'reviewz', allowed are reviews"),
+        ({"models/topics/task": "summarization"}, "models.topics.task: got 'summarization', allowed with source.pipeline is text-classification, since pipelines train nothing else: for other tasks use source.path or source.artifact"),
+        ({"models/topics/endpoint": ON_A_GPU, "models/topics/batch/instance_type": "ml.g5.xlarge"}, "models.topics.endpoint.engine: got 'onnx', allowed on ml.g5.xlarge is torch: the ONNX engines are for CPUs, so drop the setting, or take a type without a GPU"),
+        ({"models/topics/task": "fill-mask", "models/topics/source": THEIRS, "models/topics/endpoint/engine": "onnx-int8"}, "models.topics.endpoint.engine: got 'onnx-int8', allowed with fill-mask is torch: the ONNX engines answer text-classification, sentiment-analysis or zero-shot-classification"),
+        ({"pipelines/packaging-source": PIPELINE}, "the templates call something else PackagingSource"),
         ({"models/topics/source": {"path": "./missing"}}, "source.path: got './missing', but nothing is there"),
         ({"models/topics/batch": {"instance_type": "ml.g5.xlarge"}}, "batch.instance_type: got 'ml.g5.xlarge', allowed is a type without a GPU"),
         ({"models/topics/batch": {"instance_type": "ml.m5.xlarge", "max_payload_mb": 6, "max_concurrent_requests": 20}}, "batch.max_concurrent_requests: got 20, allowed with max_payload_mb 6 is 16 or less"),
@@ -252,6 +265,43 @@ def test_an_artifact_that_could_not_be_loaded_is_refused(faults, tmp_path, files
                 archive.add(empty, name)
     told = faults({"models/topics/source": {"path": "model.tar.gz"}})
     assert [reason in fault for fault in told] == ([True] if reason else [])
+
+
+@pytest.mark.parametrize(
+    "task", ["zero-shot-classification", "translation", "translation_en_to_de", "fill-mask"]
+)
+def test_a_model_that_no_pipeline_trains_may_have_any_task(faults, task):
+    assert faults({"models/topics/task": task, "models/topics/source": THEIRS}) == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "files", "advice"),
+    [
+        ("onnx", [], "without onnx/model.onnx, which engine onnx needs: run `lectern package house --rows FILE`"),
+        ("onnx-int8", ["onnx/model.onnx"], "without onnx/model-int8.onnx, which engine onnx-int8 needs: run `lectern package house --rows FILE --int8`; where int8 is not accepted, use engine: onnx"),
+        ("onnx", ["onnx/model.onnx"], None),
+        ("onnx-int8", ["onnx/model.onnx", "onnx/model-int8.onnx"], None),
+        ("torch", [], None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["directory", "model.tar.gz"])
+def test_an_engine_whose_file_is_not_there_is_refused_with_the_command_that_makes_it(
+    faults, tmp_path, engine, files, advice, kind
+):
+    house = tmp_path / "house"
+    for name in ["config.json", "model.safetensors", *files]:
+        (house / name).parent.mkdir(parents=True, exist_ok=True)
+        (house / name).touch()
+    path = "house"
+    if kind == "model.tar.gz":
+        path = "house.tar.gz"
+        with tarfile.open(tmp_path / path, "w:gz") as archive:
+            archive.add(house, ".")
+        if advice:
+            advice = advice.replace("run `lectern package house", "unpack it into DIR, run `lectern package DIR")  # fmt: skip
+    told = faults({"models/topics/source": {"path": path}, "models/topics/endpoint/engine": engine})
+    expected = f"stages/dev.yaml: models.topics.source.path: got '{path}', a {kind} {advice}"
+    assert told == ([expected] if advice else [])
 
 
 def test_settings_cannot_be_changed_after_they_are_read():

@@ -189,6 +189,24 @@ def test_the_container_knows_its_task_and_its_version(resources):
     }
 
 
+def test_an_onnx_engine_is_told_to_the_container(resources):
+    model = of(resources("dev", "inference", "AWS::SageMaker::Model"), "ReviewsServerlessModel")
+    assert model["Properties"]["PrimaryContainer"]["Environment"]["LECTERN_ENGINE"] == "onnx"
+
+
+def test_a_pipeline_packages_what_an_onnx_engine_serves_and_nothing_else(resources, text_of):
+    for stage, name, packages in (
+        ("dev", "ReviewsPipeline", True),
+        ("local", "TicketsPipeline", True),
+        ("local", "ReviewsPipeline", False),
+        ("prod", "ReviewsPipeline", False),
+    ):
+        pipeline = of(resources(stage, "training", "AWS::SageMaker::Pipeline"), name)
+        body = text_of(pipeline["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"])
+        steps = [step["Name"] for step in json.loads(body)["Steps"]]
+        assert ("Package" in steps) == packages, (stage, name)
+
+
 def test_the_outputs_name_every_pipeline_and_model(templates):
     outputs = {name: template.get("Outputs", {}) for name, template in templates("local").items()}
     assert json.loads(outputs["training"]["Pipelines"]["Value"])["tickets"] == {

@@ -31,9 +31,14 @@ LABELS = (
 )
 
 QUANTISE = """
-import sys, pathlib, onnx_files, onnx_int8
+import json, pathlib, sys
+sys.path[:0] = [".", "../inference"]
+import onnx_calibration, onnx_files, onnx_int8
+from engine.onnx_tokens import FileTokens
 folder = pathlib.Path(sys.argv[1])
-graph = onnx_int8.quantised(folder / "model.onnx", onnx_int8.LADDER[0].keeps)
+texts = [json.loads(line)["text"] for line in open(sys.argv[2])]
+activations = onnx_calibration.sample(folder / "model.onnx", FileTokens.load(folder), texts)
+graph = onnx_int8.quantised(folder / "model.onnx", onnx_int8.LADDER[0], activations)
 onnx_files.save(graph, folder / onnx_int8.INT8)
 """
 
@@ -81,13 +86,13 @@ def with_onnx(model_dir: Path) -> Path:
     """Add both graphs, each made in a process of its own.
 
     Of random weights the gate of int8 says nothing: what is measured here is its speed, so the
-    graph with nothing in fp32 is made past the gate.
+    graph of the first rung is made past the gate.
     """
     rows = model_dir / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in short_texts(40)))
     for words in (
         ("-m", "package", "--in-place", model_dir, "--rows", rows, "--int8", "False"),
-        ("-c", QUANTISE, model_dir / "onnx"),
+        ("-c", QUANTISE, model_dir / "onnx", rows),
     ):
         subprocess.run(
             [sys.executable, *map(str, words)],

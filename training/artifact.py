@@ -1,31 +1,17 @@
-"""Adds to a saved model what makes it a model artifact: code/ and lectern.json."""
+"""A model artifact: unpacks one, and writes the record that makes a saved model one."""
 
 import json
 import platform
-import shutil
+import tarfile
 from pathlib import Path
 
 
-class ArtifactError(ValueError):
-    """The model artifact cannot be completed."""
-
-
-def add_code(model_dir: Path) -> None:
-    """Copy inference/ to code/: from beside this file as shipped, or from the checkout."""
-    here = Path(__file__).resolve().parent
-    candidates = (here / "inference", here.parent / "inference")
-    source = next((path for path in candidates if (path / "inference.py").is_file()), None)
-    if source is None:
-        raise ArtifactError(
-            f"no inference/inference.py in {here} or beside it: ship training/ and inference/ "
-            "together"
-        )
-    shutil.copytree(
-        source,
-        model_dir / "code",
-        dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*"),
-    )
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a model.tar.gz that a job of ours wrote."""
+    # Python before 3.11.4 has no extraction filter.
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tarfile.open(archive) as tar:
+        tar.extractall(target, **safely)  # noqa: S202
 
 
 def write_record(

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from artifact import unpack
 from metrics import ClassCounts, count, per_class, summary
 
 CONFIDENCE = 0.95
@@ -168,10 +168,7 @@ def _unpack(directory: Path, scratch: Path) -> Path:
     archive = directory / "model.tar.gz"
     if not archive.is_file():
         raise EvaluationError(f"no model.tar.gz in {directory}: --model takes its directory")
-    # Python before 3.11.4 has no extraction filter; the archive is Train's own.
-    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    with tarfile.open(archive) as tar:
-        tar.extractall(scratch, **safely)  # noqa: S202
+    unpack(archive, scratch)
     return scratch
 
 

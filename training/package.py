@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import shipped
+from artifact import unpack
 
 if TYPE_CHECKING:
     from engine.classifier import Classifier
@@ -34,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise PackagingError(f"--model: {args.model} holds no {ARTIFACT}")
     with tempfile.TemporaryDirectory() as scratch:
         model_dir = Path(scratch)
-        with tarfile.open(source, "r:*") as archive:
-            archive.extractall(model_dir, filter="data")
+        unpack(source, model_dir)
         record = package_directory(model_dir, _rows_file(args.rows), int8=args.int8)
         _add_code(model_dir / "code")
         args.output.mkdir(parents=True, exist_ok=True)

@@ -26,9 +26,10 @@ from transformers import (
     set_seed,
 )
 
-from artifact import add_code, write_record
+from artifact import write_record
 from metrics import count, summary
 from progress import Progress
+from shipped import copy_code, inference
 from stage import read_record
 
 CHANNELS = {
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     model.save_pretrained(args.model_dir, safe_serialization=True)
     tokenizer.save_pretrained(args.model_dir)
-    add_code(args.model_dir)
+    copy_code(inference(), args.model_dir / "code")
     write_record(
         args.model_dir,
         base=base,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +17,6 @@ from pathlib import Path
 
 import psutil
 import sagemaker_inference
-
-from tests.road.walk import free_port
 
 PROPERTIES = """
 decode_input_request=false
@@ -38,8 +38,8 @@ def model_server(artifact: Path, task: str, workers: int, folder: Path) -> Itera
     """Serve an artifact without code/; yields the port once a worker answers."""
     home = folder / f"model-server-{workers}"
     (home / "tmp").mkdir(parents=True)
-    port = free_port()
-    properties = PROPERTIES.format(port=port, management_port=free_port(), workers=workers)
+    port = _free_port()
+    properties = PROPERTIES.format(port=port, management_port=_free_port(), workers=workers)
     (home / "config.properties").write_text(properties)
     log_config = Path(sagemaker_inference.__file__).parent / "etc" / "log4j2.xml"
     cores = os.cpu_count() or 1
@@ -74,6 +74,15 @@ def model_server(artifact: Path, task: str, workers: int, folder: Path) -> Itera
                 process.kill()
         server.kill()
         server.wait()
+
+
+def _free_port() -> int:
+    # It takes no port of those that systems hand out.
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port between 20000 and 32000 is free")
 
 
 def _wait(port: int, home: Path) -> None:

@@ -79,7 +79,7 @@ def minilm_classifier(folder: Path) -> Path:
     model = AutoModelForSequenceClassification.from_pretrained(
         minilm(), **_named(("bad", "fair", "good"))
     )
-    return _saved(folder, model, _tokenizer(256))
+    return _saved(folder, model, _tokenizer(512))
 
 
 def with_onnx(model_dir: Path) -> Path:

@@ -11,7 +11,7 @@ from fault import Fault
 
 GRAPHS = {False: "model.onnx", True: "model-int8.onnx"}
 # Tokens of a forward pass, and the share of them that may be padding.
-BUDGET = 256
+BUDGET = 512
 MOST_PADDING = 0.1
 
 

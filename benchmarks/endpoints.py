@@ -31,7 +31,7 @@ SIGNED = {
     ),
     "Content-Type": "application/json",
 }
-LOAD_SECONDS = 5.0
+LOAD_SECONDS = 4.0
 CLIENTS = (8, 32)
 
 

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from tests.inference import tiny
+from tests.inference.comparing import ask, same
 from tests.inference.conftest import ROOT
 
 TEXTS = [
@@ -177,3 +178,27 @@ def test_a_graph_that_cannot_be_loaded_is_the_servers_fault_and_names_no_path(pa
         onnx_classifier.load(broken, int8=False)
     assert caught.value.fault == "server"
     assert str(tmp_path) not in str(caught.value)
+
+
+ZERO_SHOT = {"candidate_labels": ["billing", "delivery", "a change of password"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "truncation"),
+    [
+        ("text-classification", {"top_k": None}, {"truncation": True}),
+        ("zero-shot-classification", ZERO_SHOT, {}),
+    ],
+)
+def test_a_task_answers_by_onnx_as_the_pipeline_does(
+    packaged, name, parameters, truncation, monkeypatch
+):
+    from tasks.registry import load
+
+    # Were the graph not used, torch would answer as well.
+    monkeypatch.setitem(sys.modules, "engine.torch_classifier", None)
+    task = load(name, packaged, engine="onnx", device="cpu")
+    texts = [text for text in TEXTS if isinstance(text, str) and text]
+    theirs = pipeline(name, model=str(packaged), device="cpu")
+    answer = ask(task, {"inputs": texts, "parameters": parameters})
+    same(answer, theirs(texts, **parameters, **truncation))

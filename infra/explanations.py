@@ -20,6 +20,7 @@ _KINDS = {
     "finite_number": "a number",
     "bool_type": "true or false",
     "dict_type": "a mapping",
+    "list_type": "a list",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
@@ -31,6 +32,7 @@ _BOUNDS = {
     "string_too_short": "at least {min_length} characters",
     "string_too_long": "at most {max_length} characters",
     "too_short": "at least {min_length}",
+    "too_long": "at most {max_length}",
 }
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from infra import access, instance_types
+from infra.encoder_settings import PathBase
 from infra.endpoint_settings import RealTimeEndpoint
 from infra.images import TRAINING, inference_image
 from infra.kept import removal_policy
 from infra.pipeline_definition import pipeline_definition
 from infra.pipeline_jobs import Packaging, Source, Surroundings
 from infra.settings import Settings
-from infra.source_bundle import SourceAssets
+from infra.source_bundle import PROJECT, SourceAssets, encoder_asset
 from infra.storage_stack import StorageStack
 
 
@@ -31,13 +33,19 @@ class FineTuning(Construct):
         settings: Settings,
         storage: StorageStack,
         sources: SourceAssets,
+        approved: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, id)
         self._pipeline, self._settings, self._storage = pipeline, settings, storage
-        self._sources = sources
+        self._sources, self._approved = sources, approved
         self._engines = settings.engines_of(pipeline)
         self._packaging_source = sources.packaging if self._engines else None
-        own = settings.pipelines[pipeline]
+        own = self._own = settings.pipelines[pipeline]
+        self._encoder = (
+            encoder_asset(self, "Encoder", folder=PROJECT / own.base.path)
+            if isinstance(own.base, PathBase)
+            else None
+        )
         self._processing_image = inference_image(
             gpu=instance_types.has_gpu(own.processing_instance_type)
         )
@@ -78,7 +86,9 @@ class FineTuning(Construct):
             key_arn=self._storage.key.key_arn,
             processing_source=_zipped(self._sources.processing),
             training_source=Source(uri=training.uri, file=training.key),
+            encoder=None if self._encoder is None else _zipped(self._encoder),
             packaging=self._packaging(),
+            approved_function_arn=self._approved.function_arn,
             artifacts_uri=f"s3://{self._storage.artifacts.bucket_name}",
             serving_instance_types=tuple(
                 sorted({e.instance_type for e in endpoints if isinstance(e, RealTimeEndpoint)})
@@ -98,10 +108,12 @@ class FineTuning(Construct):
             description="prepares rows, stages encoders, packages and evaluates models",
         )
         storage, below = self._storage, f"pipelines/{self._pipeline}"
-        source, packaging = self._sources.processing, self._packaging_source
-        keys = [zipped.s3_object_key for zipped in (source, packaging) if zipped is not None]
+        source = self._sources.processing
+        zips = (source, self._packaging_source, self._encoder)
+        keys = [zipped.s3_object_key for zipped in zips if zipped is not None]
         access.grant_read_objects(source.bucket, role, *keys)
         access.grant_read_objects(storage.data, role, f"{below}/data/*")
+        # Artifacts among them: the trained one, the approved one, one to continue from.
         access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*", f"{below}/models/*")
         access.grant_write_objects(storage.artifacts, role, f"{below}/runs/*")
         access.grant_use_key(storage.key, role)
@@ -119,8 +131,10 @@ class FineTuning(Construct):
         storage, below = self._storage, f"pipelines/{self._pipeline}"
         source = self._sources.training
         access.grant_read_objects(source.bucket, role, source.key)
-        access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*")
-        access.grant_write_objects(storage.artifacts, role, f"{below}/models/*")
+        # An interrupted job begins with the checkpoints that it left.
+        checkpoints = [f"checkpoints/{self._pipeline}/*"] if self._own.spot else []
+        access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*", *checkpoints)
+        access.grant_write_objects(storage.artifacts, role, f"{below}/models/*", *checkpoints)
         access.grant_use_key(storage.key, role)
         access.grant_volume_key(storage.key, role)
         access.grant_container(
@@ -133,7 +147,13 @@ class FineTuning(Construct):
     ) -> tuple[iam.Role, list[iam.Grant]]:
         role = access.sagemaker_role(self, "PipelineRole", description="starts the pipeline's jobs")
         group = self._settings.pipeline_name(self._pipeline)
-        jobs = [access.arn(self, "sagemaker", f"{kind}-job/pipelines-*") for kind in _JOBS]
+        kinds = {"processing": "Processing", "training": "Training"}
+        search: list[str] = []
+        if self._own.tune is not None:
+            kinds["hyper-parameter-tuning"] = "HyperParameterTuning"
+            search.append("sagemaker:ListTrainingJobsForHyperParameterTuningJob")
+        jobs = [access.arn(self, "sagemaker", f"{kind}-job/pipelines-*") for kind in kinds]
+        actions = [f"sagemaker:{v}{k}Job" for k in kinds.values() for v in _JOB_VERBS]
         packages = [
             access.arn(self, "sagemaker", f"model-package/{group}/*"),
             access.arn(self, "sagemaker", f"model-package-group/{group}"),
@@ -145,7 +165,9 @@ class FineTuning(Construct):
             access.grant_pass_role(training_role, role, "sagemaker.amazonaws.com"),
             access.allow(
                 role,
-                *_JOB_ACTIONS,
+                *_TAG_ACTIONS,
+                *actions,
+                *search,
                 on=jobs,
                 wildcard_because="SageMaker names the jobs of a pipeline, beginning so",
             ),
@@ -162,6 +184,7 @@ class FineTuning(Construct):
             ),
             access.grant_use_key(self._storage.key, role),
             access.grant_images(role, self._inference_image),
+            access.allow(role, "lambda:InvokeFunction", on=[self._approved.function_arn]),
         ]
         return role, grants
 
@@ -170,12 +193,8 @@ def _zipped(asset: Asset) -> Source:
     return Source(uri=asset.s3_object_url, file=asset.s3_object_key)
 
 
-_JOBS = ("processing", "training")
-_JOB_ACTIONS = ["sagemaker:AddTags", "sagemaker:ListTags"] + [
-    f"sagemaker:{verb}{kind}Job"
-    for kind in ("Processing", "Training")
-    for verb in ("Create", "Describe", "Stop")
-]
+_TAG_ACTIONS = ["sagemaker:AddTags", "sagemaker:ListTags"]
+_JOB_VERBS = ("Create", "Describe", "Stop")
 _REGISTRY_ACTIONS = [
     "sagemaker:AddTags",
     "sagemaker:CreateModelPackage",

@@ -105,6 +105,19 @@ TRAINING = {
     "p6-b200": "48xlarge",
     "p6-b300": "48xlarge",
 }
+# Where there is more than one; of g7 as of g7e.
+_G5_GPUS = {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}
+_G7_GPUS = {"12xlarge": 2, "24xlarge": 4, "48xlarge": 8}
+_P4_GPUS = {"24xlarge": 8}
+_P5_GPUS = {"48xlarge": 8}
+GPUS = {
+    "g4dn": {"12xlarge": 4},
+    **dict.fromkeys(("g5", "g6", "g6e"), _G5_GPUS),
+    **dict.fromkeys(("g7", "g7e"), _G7_GPUS),
+    "p3": {"8xlarge": 4, "16xlarge": 8},
+    **dict.fromkeys(("p3dn", "p4d", "p4de"), _P4_GPUS),
+    **dict.fromkeys(("p5", "p5e", "p5en", "p6-b200", "p6-b300"), _P5_GPUS),
+}
 _SHAPE = re.compile(r"ml\.(?P<family>[a-z0-9-]+)\.(?P<size>[a-z0-9]+)")
 
 
@@ -122,6 +135,12 @@ def family_of(instance_type: str) -> str:
 def has_gpu(instance_type: str) -> bool:
     """Whether the machine has an Nvidia GPU."""
     return family_of(instance_type)[:1] in {"g", "p"}
+
+
+def gpus(instance_type: str) -> int:
+    """How many Nvidia GPUs the machine has."""
+    size = instance_type.rpartition(".")[2]
+    return GPUS.get(family_of(instance_type), {}).get(size, int(has_gpu(instance_type)))
 
 
 def takes_volume_key(instance_type: str) -> bool:

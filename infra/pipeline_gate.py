@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infra.gate_settings import Requirement
 from infra.pipeline_jobs import (
     INPUTS,
     RESULTS,
@@ -10,17 +11,32 @@ from infra.pipeline_jobs import (
     Surroundings,
     get,
     joined,
-    model_data,
     output_of,
     processing_step,
     text_of,
 )
 from infra.pipeline_settings import PipelineSettings
+from infra.pipeline_training import last_training_step, model_data
 from infra.tasks import TRAINED
 
 
+def approved_step(settings: PipelineSettings, around: Surroundings) -> Json:
+    """Looks up the version in service, with which the trained model is compared."""
+    return {
+        "Name": "Approved",
+        "Type": "Lambda",
+        "FunctionArn": around.approved_function_arn,
+        # Training takes hours, in which another version may be approved.
+        "DependsOn": [last_training_step(settings, around)],
+        "Arguments": {"group": around.model_package_group, "otherwise": around.nothing},
+        "OutputParameters": [
+            {"OutputName": name, "OutputType": "String"} for name in ("ModelDataUri", "Version")
+        ],
+    }
+
+
 def evaluate_step(settings: PipelineSettings, around: Surroundings) -> Json:
-    """Measures the model on the test rows."""
+    """Measures the model on the test rows, beside the version in service."""
     step = processing_step(
         settings,
         around,
@@ -31,8 +47,15 @@ def evaluate_step(settings: PipelineSettings, around: Surroundings) -> Json:
             *("--output", f"{RESULTS}/evaluation"),
             *("--resamples", "1000"),
             *("--seed", text_of("Seed")),
+            *("--approved", f"{INPUTS}/approved"),
+            *("--approved-version", _approved("Version")),
+            *_required(settings),
         ],
-        inputs={"model": model_data(around), "test": output_of("Prepare", "test")},
+        inputs={
+            "model": model_data(settings, around),
+            "test": output_of("Prepare", "test"),
+            "approved": _approved("ModelDataUri"),
+        },
         outputs=("evaluation",),
     )
     step["PropertyFiles"] = [
@@ -41,29 +64,38 @@ def evaluate_step(settings: PipelineSettings, around: Surroundings) -> Json:
     return step
 
 
+def _approved(name: str) -> Json:
+    return get(f"Steps.Approved.OutputParameters['{name}']")
+
+
+def _required(settings: PipelineSettings) -> list[object]:
+    gate = settings.gate
+    first = joined(":", gate.metric, gate.of, get("Parameters.GateAtLeast"))
+    arguments: list[object] = ["--require", first]
+    for other in gate.also:
+        arguments += ["--require", _requirement(other)]
+    if gate.over_approved is not None:
+        arguments += ["--margin", f"{gate.over_approved.metric}:{gate.over_approved.margin}"]
+    return arguments
+
+
+def _requirement(asked: Requirement) -> str:
+    return f"{asked.metric}:{asked.of}:{asked.at_least}"
+
+
 def gate_step(settings: PipelineSettings, around: Surroundings) -> Json:
-    """Registers a model that is good enough, and ends the run with both figures where not."""
-    metric = settings.gate.metric
-    measured: Json = {
-        "Std:JsonGet": {
-            "PropertyFile": get("Steps.Evaluate.PropertyFiles.Metrics"),
-            "Path": f"metrics.{metric}.value",
-        }
-    }
-    required = get("Parameters.GateAtLeast")
-    too_weak = joined(
-        "",
-        f"{around.pipeline}: {metric} of the trained model is ",
-        measured,
-        ", the gate asks for at least ",
-        required,
-    )
+    """Registers a model that is good enough, and ends the run with the figures where not."""
+    too_weak = joined("", f"{around.pipeline}: ", _judged("message"))
     return {
         "Name": "Gate",
         "Type": "Condition",
         "Arguments": {
             "Conditions": [
-                {"Type": "GreaterThanOrEqualTo", "LeftValue": measured, "RightValue": required}
+                {
+                    "Type": "GreaterThanOrEqualTo",
+                    "LeftValue": _judged("passed"),
+                    "RightValue": 1,
+                }
             ],
             "IfSteps": [_register(settings, around)],
             "ElseSteps": [
@@ -73,14 +105,25 @@ def gate_step(settings: PipelineSettings, around: Surroundings) -> Json:
     }
 
 
+def _judged(member: str) -> Json:
+    """What Evaluate says of the model: whether it passed, and why."""
+    return {
+        "Std:JsonGet": {
+            "PropertyFile": get("Steps.Evaluate.PropertyFiles.Metrics"),
+            "Path": f"gate.{member}",
+        }
+    }
+
+
 def _register(settings: PipelineSettings, around: Surroundings) -> Json:
-    evaluation = joined("/", output_of("Evaluate", "evaluation"), "evaluation.json")
+    folder = output_of("Evaluate", "evaluation")
+    evaluation = joined("/", folder, "evaluation.json")
     approved = settings.approval == "automatic"
     served: Json = {
         "Containers": [
             {
                 "Image": around.inference_image,
-                "ModelDataUrl": model_data(around),
+                "ModelDataUrl": model_data(settings, around),
                 "Environment": {"HF_TASK": TRAINED},
             }
         ],
@@ -107,5 +150,10 @@ def _register(settings: PipelineSettings, around: Surroundings) -> Json:
                 }
             },
             "InferenceSpecification": served,
+            "CustomerMetadataProperties": {
+                "card": joined("/", folder, "card.html"),
+                "evaluation": evaluation,
+                "execution": get("Execution.PipelineExecutionId"),
+            },
         },
     }

@@ -11,7 +11,6 @@ from infra.pipeline_settings import PipelineSettings
 
 Json = dict[str, Any]
 
-METRICS = ("loss", "eval_loss", "eval_accuracy", "eval_f1", "learning_rate", "epoch")
 VOLUME_GB = 30
 INPUTS = "/opt/ml/processing/input"
 RESULTS = "/opt/ml/processing/output"
@@ -62,11 +61,24 @@ class Surroundings:
     key_arn: str
     processing_source: Source
     training_source: Source
+    encoder: Source | None
+    """The zip of a base that is shipped from this machine."""
     packaging: Packaging | None
+    approved_function_arn: str
     artifacts_uri: str
     """`s3://bucket`, under which the pipeline's runs and models lie."""
     serving_instance_types: tuple[str, ...]
     transform_instance_types: tuple[str, ...]
+
+    @property
+    def nothing(self) -> str:
+        """What an input gets that has nothing to give: an object that holds no model."""
+        return self.processing_source.uri
+
+    @property
+    def models_uri(self) -> str:
+        """Where training puts its artifacts, each below its job's name."""
+        return f"{self.artifacts_uri}/pipelines/{self.pipeline}/models"
 
 
 def get(reference: str) -> Json:
@@ -171,14 +183,3 @@ def channel(name: str, uri: object) -> Json:
 
 def output_of(step: str, name: str) -> Json:
     return get(f"Steps.{step}.ProcessingOutputConfig.Outputs['{name}'].S3Output.S3Uri")
-
-
-def trained_model_data() -> Json:
-    return get("Steps.Train.ModelArtifacts.S3ModelArtifacts")
-
-
-def model_data(around: Surroundings) -> Json:
-    """The artifact that is measured and registered."""
-    if around.packaging is None:
-        return trained_model_data()
-    return joined("/", output_of("Package", "package"), "model.tar.gz")

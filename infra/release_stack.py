@@ -95,18 +95,7 @@ class ReleaseStack(Stack):
         )
 
     def _grant(self, release: PythonFunction, inference: InferenceStack, groups: list[str]) -> None:
-        packages = [
-            access.arn(self, "sagemaker", f"{kind}/{group}{below}")
-            for group in groups
-            for kind, below in (("model-package", "/*"), ("model-package-group", ""))
-        ]
-        access.allow(
-            release.role,
-            "sagemaker:DescribeModelPackage",
-            "sagemaker:ListModelPackages",
-            on=packages,
-            wildcard_because="the registry numbers the versions",
-        )
+        access.grant_read_versions(release.role, *groups)
         # The resources are changed by the role that the stack was deployed with, not by this one.
         access.allow(
             release.role,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+Place = tuple[str, ...]
+Part = TypeVar("Part")
 
 
 class Section(BaseModel):
@@ -16,3 +21,11 @@ def keys_of(section: object) -> set[str]:
     if isinstance(section, Section):
         return section.model_fields_set
     return set(section) if isinstance(section, dict) else set()
+
+
+def valid(adapter: TypeAdapter[Part], part: object) -> Part | None:
+    """The part of a stage file, or None where it is malformed by itself."""
+    try:
+        return adapter.validate_python(part)
+    except ValidationError:
+        return None

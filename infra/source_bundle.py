@@ -61,6 +61,14 @@ def _packaging_asset(scope: Construct, scripts: Mapping[str, Path], with_wheels:
         return Asset(scope, "PackagingSource", path=str(zipped))
 
 
+def encoder_asset(scope: Construct, id: str, *, folder: Path) -> Asset:
+    """A pretrained encoder of this machine as one zip, its files at the root."""
+    with tempfile.TemporaryDirectory() as temporary:
+        zipped = Path(temporary, "encoder.zip")
+        write_zip(zipped, files_below(folder))
+        return Asset(scope, id, path=str(zipped))
+
+
 def model_asset(scope: Construct, id: str, *, source: Path, with_runtime: bool = False) -> TarAsset:
     """A model directory or model.tar.gz as a model artifact, with our serving code as code/.
 

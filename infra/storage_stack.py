@@ -28,6 +28,12 @@ class StorageStack(Stack):
         self._logs = self._access_logs(settings.logs.retention_days)
         self.data = self._encrypted_bucket("Data")
         self.artifacts = self._encrypted_bucket("Artifacts")
+        # A job that is interrupted goes on within days, or never.
+        self.artifacts.add_lifecycle_rule(
+            prefix="checkpoints/",
+            expiration=Duration.days(7),
+            noncurrent_version_expiration=Duration.days(1),
+        )
         CfnOutput(self, "DataBucketName", value=self.data.bucket_name)
         CfnOutput(self, "ArtifactBucketName", value=self.artifacts.bucket_name)
 

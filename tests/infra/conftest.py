@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from infra.faults import SettingsError
+from infra.stage_file import read_settings
+from tests.infra.stage_parts import STAGE, changed
 
 ROOT = Path(__file__).resolve().parents[2]
 # jsii starts the first `node` that it finds; the environment's own is one that it supports.
@@ -85,3 +90,20 @@ def _text_of(value: Any) -> str:
         case {"Fn::Sub": text}:
             return text
     raise TypeError(value)
+
+
+@pytest.fixture
+def faults(tmp_path):
+    """The lines that a stage file ends in: STAGE with `changes`, a dotted path for each."""
+
+    def of(changes: dict[str, Any] | str) -> list[str]:
+        text = changes if isinstance(changes, str) else yaml.safe_dump(changed(STAGE, changes))
+        (tmp_path / "stages").mkdir(exist_ok=True)
+        (tmp_path / "stages" / "dev.yaml").write_text(text, encoding="utf-8")
+        try:
+            read_settings("dev", tmp_path)
+        except SettingsError as error:
+            return str(error).splitlines()
+        return []
+
+    return of

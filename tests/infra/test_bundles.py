@@ -16,7 +16,13 @@ import pytest
 from infra.archives import files_below, unpack_tar_gz, write_tar_gz, write_zip
 from infra.lambda_bundle import FUNCTIONS, BundleError, bundle_files, function_zip
 from infra.serving_wheels import MissingWheelError, wheels
-from infra.source_bundle import INFERENCE, TRAINING, model_asset, source_assets
+from infra.source_bundle import (
+    INFERENCE,
+    TRAINING,
+    encoder_asset,
+    model_asset,
+    source_assets,
+)
 
 # What Lambda's Python 3.13 has beside the standard library.
 RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six.py")
@@ -81,7 +87,7 @@ def test_python_imports_the_processing_scripts_out_of_the_zip(tmp_path):
     assert "--label-at-least" in run.stdout
 
 
-@pytest.mark.parametrize("function", ["api", "release", "smoke"])
+@pytest.mark.parametrize("function", ["api", "approved", "release", "smoke"])
 def test_a_function_needs_nothing_beside_its_bundle_and_lambdas_runtime(function, tmp_path):
     with function_zip(function) as path, zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path / "task")
@@ -183,6 +189,21 @@ def test_weights_for_an_onnx_engine_bring_their_files_and_on_aws_the_runtime(sta
     runtime = tmp_path / "unpacked/code/runtime/cp312/onnxruntime"
     assert list(runtime.glob("capi/onnxruntime_pybind11_state*.so"))
     assert (tmp_path / "unpacked/code/inference.py").is_file()
+
+
+def test_an_encoder_is_one_zip_with_its_files_at_the_root(stack, tmp_path):
+    encoder = tmp_path / "encoder"
+    (encoder / "1_Pooling").mkdir(parents=True)
+    (encoder / "config.json").write_text("{}" * 100)
+    (encoder / "model.safetensors").write_bytes(b"w" * 1000)
+    (encoder / "1_Pooling" / "config.json").write_text("{}")
+    asset = encoder_asset(stack, "Encoder", folder=encoder)
+    with zipfile.ZipFile(tmp_path / "out" / f"asset.{asset.asset_hash}.zip") as archive:
+        sizes = {one.filename: (one.file_size, one.compress_size) for one in archive.infolist()}
+    assert set(sizes) == {"config.json", "model.safetensors", "1_Pooling/config.json"}
+    # Weights are stored: to deflate gigabytes of them takes minutes and saves little.
+    assert sizes["model.safetensors"] == (1000, 1000)
+    assert sizes["config.json"][1] < 200
 
 
 def test_missing_wheels_are_an_error_that_says_how_to_get_them(tmp_path):

@@ -52,6 +52,36 @@ def test_training_types_all_have_a_gpu():
 
 
 @pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("ml.m5.24xlarge", 0),
+        ("ml.g4dn.16xlarge", 1),
+        ("ml.g4dn.12xlarge", 4),
+        ("ml.g5.16xlarge", 1),
+        ("ml.g5.48xlarge", 8),
+        ("ml.g6e.24xlarge", 4),
+        ("ml.p3.2xlarge", 1),
+        ("ml.p3.16xlarge", 8),
+        ("ml.p4d.24xlarge", 8),
+        ("ml.p5.4xlarge", 1),
+        ("ml.p6-b200.48xlarge", 8),
+    ],
+)
+def test_the_gpus_of_a_machine_are_known(kind, count):
+    assert instance_types.gpus(kind) == count
+
+
+def test_each_machine_that_is_said_to_have_several_gpus_is_one_that_trains():
+    several = {
+        k for k in instance_types.known(instance_types.TRAINING) if instance_types.gpus(k) > 1
+    }
+    listed = {
+        f"ml.{family}.{size}" for family, sizes in instance_types.GPUS.items() for size in sizes
+    }
+    assert listed == several
+
+
+@pytest.mark.parametrize(
     ("kind", "takes"),
     [
         ("ml.m5.large", True),

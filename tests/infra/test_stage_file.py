@@ -7,28 +7,14 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from infra.faults import SettingsError
 from infra.stage_file import read_settings
+from tests.infra.stage_parts import MODEL, PIPELINE, STAGE, changed, every_place
 
-PIPELINE = {
-    "base": {"hub": "distilbert/distilbert-base-uncased", "revision": "a" * 40},
-    "problem": "single-label",
-    "gate": {"metric": "accuracy", "at_least": 0.8},
-    "approval": "manual",
-    "instance_type": "ml.g5.xlarge",
-    "processing_instance_type": "ml.m5.xlarge",
-}
-MODEL = {
-    "task": "text-classification",
-    "source": {"pipeline": "reviews"},
-    "endpoint": {"kind": "serverless", "memory_mb": 4096, "max_concurrency": 5},
-    "batch": {"instance_type": "ml.m5.xlarge"},
-}
 ON_A_GPU = {
     "kind": "real-time",
     "instance_type": "ml.g5.xlarge",
@@ -36,46 +22,6 @@ ON_A_GPU = {
     "engine": "onnx",
 }
 THEIRS = {"artifact": "s3://theirs/model.tar.gz"}
-STAGE = {
-    "name": "lectern",
-    "region": "us-east-1",
-    "retain_data": False,
-    "models": {"topics": MODEL},
-    "pipelines": {"reviews": PIPELINE},
-    "api": {"auth": "api-key", "throttle": {"rate": 5, "burst": 10}},
-    "logs": {"retention_days": 7},
-}
-
-
-@pytest.fixture
-def faults(tmp_path):
-    """The lines that a stage file ends in: STAGE with `changes`, a dotted path for each."""
-
-    def of(changes: dict[str, Any] | str) -> list[str]:
-        text = changes if isinstance(changes, str) else yaml.safe_dump(changed(STAGE, changes))
-        (tmp_path / "stages").mkdir(exist_ok=True)
-        (tmp_path / "stages" / "dev.yaml").write_text(text, encoding="utf-8")
-        try:
-            read_settings("dev", tmp_path)
-        except SettingsError as error:
-            return str(error).splitlines()
-        return []
-
-    return of
-
-
-def changed(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    copy = yaml.safe_load(yaml.safe_dump(document))
-    for path, value in changes.items():
-        *parents, last = path.split("/")
-        place = copy
-        for part in parents:
-            place = place[part]
-        if value is ...:
-            del place[last]
-        else:
-            place[last] = value
-    return copy
 
 
 def test_a_file_without_faults_is_read(faults):
@@ -117,7 +63,16 @@ def test_a_wrong_value_names_file_setting_what_was_given_and_what_is_allowed(fau
         ({"pipelines/reviews/instance_type": "ml.g5.3xlarge"}, "allowed types of g5 for training are ml.g5.xlarge, "),
         ({"pipelines/reviews/base/revision": "main"}, "base.revision: got 'main', allowed is text that matches ^[0-9a-f]{40}$"),
         ({"pipelines/reviews/gate/at_least": 1.5}, "gate.at_least: got 1.5, allowed is 1.0 or less"),
-        ({"pipelines/reviews/gate/metric": "recall"}, "gate.metric: got 'recall', allowed are 'accuracy' or 'f1'"),
+        ({"pipelines/reviews/gate/metric": "ece"}, "gate.metric: got 'ece', allowed are 'accuracy', 'f1', 'precision', 'recall', 'f1_micro', "),
+        ({"pipelines/reviews/gate/of": "upper"}, "gate.of: got 'upper', allowed are 'value' or 'lower'"),
+        ({"pipelines/reviews/gate/also": {"metric": "f1"}}, "gate.also: got a mapping with metric, allowed is a list: further figures"),
+        ({"pipelines/reviews/gate/also": [{"metric": "f1"}]}, "gate.also.0.at_least: got nothing, but it is required: the least value that passes"),
+        ({"pipelines/reviews/gate/over_approved": {"metric": "f1", "margin": 2}}, "gate.over_approved.margin: got 2, allowed is 1.0 or less"),
+        ({"pipelines/reviews/problem": "regression"}, "problem: got 'regression', allowed are 'single-label' or 'multi-label'"),
+        ({"pipelines/reviews/instance_count": 33}, "instance_count: got 33, allowed is 32 or less: machines that train one model together"),
+        ({"pipelines/reviews/base": {"paths": "x"}}, "base: got a mapping with paths, allowed is a mapping with exactly one of hub, package or path"),
+        ({"pipelines/reviews/hyperparameters": {"precision": "int8"}}, "hyperparameters.precision: got 'int8', allowed are 'auto', 'fp32', 'bf16' or 'fp16'"),
+        ({"pipelines/reviews/hyperparameters": {"label_smoothing": 1}}, "hyperparameters.label_smoothing: got 1, allowed is less than 1.0"),
         ({"pipelines/reviews/split": {"test": 0.5}}, "split.test: got 0.5, allowed is less than 0.5"),
         ({"pipelines/reviews/columns": {"text": ""}}, "columns.text: got '', allowed is at least 1 characters"),
         ({"pipelines/reviews/columns": {"label_at_least": float("nan")}}, "columns.label_at_least: got nan, allowed is a number"),
@@ -150,6 +105,13 @@ def test_each_kind_of_wrong_setting_is_said(faults, change, line):
         ({"models/reviews-model-data": MODEL}, "the templates call something else ReviewsModelData"),
         ({"pipelines/training-source": PIPELINE}, "the templates call something else TrainingSource"),
         ({"pipelines/bootstrap": PIPELINE}, "the templates call something else Bootstrap"),
+        ({"pipelines/approved": PIPELINE}, "the templates call something else Approved"),
+        ({"pipelines/reviews/columns": {"label_delimiter": ","}}, "columns.label_delimiter: got ',', allowed with problem single-label is none: a row has one label; for several set problem: multi-label"),
+        ({"pipelines/reviews/columns": {"text": "a", "text_pair": "a"}}, "columns.text_pair: got 'a', which is the column of text too"),
+        ({"pipelines/reviews/problem": "multi-label", "pipelines/reviews/gate/metric": "f1_binary"}, "gate.metric: got 'f1_binary', allowed with problem multi-label is a figure of all labels, as 'f1_micro'"),
+        ({"pipelines/reviews/problem": "multi-label", "pipelines/reviews/gate/also": [{"metric": "recall_binary", "at_least": 0.5}]}, "gate.also.0.metric: got 'recall_binary', allowed with problem multi-label"),
+        ({"pipelines/reviews/problem": "multi-label", "pipelines/reviews/gate/over_approved": {"metric": "precision_binary", "margin": 0.1}}, "gate.over_approved.metric: got 'precision_binary'"),
+        ({"pipelines/reviews/base": {"path": "./missing"}}, "base.path: got './missing', but nothing is there, seen from the project's directory"),
     ],
 )  # fmt: skip
 def test_two_settings_that_do_not_go_together_are_said(faults, change, line):
@@ -163,7 +125,7 @@ def test_all_faults_are_told_at_once_though_they_lie_in_one_model(faults):
             "models/topics/endpoint/memory_mb": 5000,
             "models/topics/source/pipeline": "gone",
             "models/topics/batch/instance_type": "ml.x1.large",
-            "pipelines/reviews/gate/metric": "recall",
+            "pipelines/reviews/gate/metric": "ece",
             "pipelines/reviews/spot": True,
             "regoin": "x",
         }
@@ -171,13 +133,30 @@ def test_all_faults_are_told_at_once_though_they_lie_in_one_model(faults):
     assert len(told) == 6
 
 
-def every_place(document: object, place: str = "") -> list[str]:
-    if not isinstance(document, dict):
-        return [place]
-    below = [
-        found for key, part in document.items() for found in every_place(part, f"{place}/{key}")
-    ]
-    return [*([place] if place else []), *below]
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["config.json", "model.safetensors", "tokenizer.json"], None),
+        (["config.json", "model.safetensors", "vocab.txt"], None),
+        (["config.json", "model.safetensors", "sentencepiece.bpe.model"], None),
+        (["config.json", "model.safetensors"], "without a tokenizer at its root"),
+        (["tokenizer.json", "pytorch_model.bin"], "without config.json and safetensors weights at its root"),
+        (["deep/config.json", "deep/model.safetensors", "deep/tokenizer.json"], "without config.json and safetensors weights and a tokenizer at its root"),
+    ],
+)  # fmt: skip
+def test_an_encoder_that_could_not_be_fine_tuned_is_refused(faults, tmp_path, files, reason):
+    for name in files:
+        (tmp_path / "encoder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "encoder" / name).touch()
+    told = faults({"pipelines/reviews/base": {"path": "encoder"}})
+    start = "stages/dev.yaml: pipelines.reviews.base.path: got 'encoder', a directory "
+    assert [fault.startswith(f"{start}{reason}") for fault in told] == ([True] if reason else [])
+
+
+def test_an_encoder_that_is_a_file_is_refused(faults, tmp_path):
+    (tmp_path / "encoder.zip").touch()
+    [fault] = faults({"pipelines/reviews/base": {"path": "encoder.zip"}})
+    assert fault.endswith("base.path: got 'encoder.zip', allowed is a directory")
 
 
 @pytest.mark.parametrize("odd", [None, [], [1], {}, {"a": {"b": 1}}, "", "x", -1, 2.5, True])

@@ -42,6 +42,20 @@ def test_data_and_artifacts_are_encrypted_with_the_key_versioned_and_private(res
         )
 
 
+def test_checkpoints_are_gone_after_a_week_and_nothing_else_is(resources):
+    for name, bucket in buckets(resources, "dev").items():
+        rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+        expiring = {
+            r.get("Prefix"): r["ExpirationInDays"] for r in rules if "ExpirationInDays" in r
+        }
+        expected = {"Artifacts": {"checkpoints/": 7}, "Data": {}, "Logs": {None: 30}}
+        assert expiring == expected[name[:-8]]
+        for rule in rules:
+            if rule.get("Prefix") == "checkpoints/":
+                # An expired object of a versioned bucket is there until this, and paid for.
+                assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
 def test_every_bucket_refuses_what_does_not_come_over_tls(resources):
     policies = resources("dev", "storage", "AWS::S3::BucketPolicy").values()
     guarded = {
@@ -144,7 +158,7 @@ def test_nothing_of_a_pipelines_model_exists_before_a_version_is_approved(templa
     }
     for name, resource in template["Resources"].items():
         if resource["Type"] in made_of_a_version:
-            pipeline = "Reviews" if name.startswith("Reviews") else "Tickets"
+            [pipeline] = [p for p in ("Reviews", "Tickets", "Topics") if name.startswith(p)]
             assert resource["Condition"] == f"{pipeline}Approved", name
     parameters = template["Parameters"]
     for name in ("TicketsVersion", "TicketsModelData", "ReviewsVersion", "ReviewsModelData"):
@@ -207,6 +221,31 @@ def test_a_pipeline_packages_what_an_onnx_engine_serves_and_nothing_else(resourc
         assert ("Package" in steps) == packages, (stage, name)
 
 
+def test_a_definition_is_about_its_own_pipeline_and_names_the_stages_function(resources, text_of):
+    functions = resources("local", "training", "AWS::Lambda::Function")
+    [function] = [name for name in functions if name.startswith("Approved")]
+    pipelines = resources("local", "training", "AWS::SageMaker::Pipeline")
+    for name in ("Tickets", "Reviews", "Topics", "Tuned"):
+        pipeline = of(pipelines, f"{name}Pipeline")["Properties"]
+        body = text_of(pipeline["PipelineDefinition"]["PipelineDefinitionBody"])
+        document = json.loads(body)
+        steps = {step["Name"]: step for step in document["Steps"]}
+        assert ("Tune" in steps, "Train" in steps) == (name == "Tuned", name != "Tuned")
+        assert steps["Approved"]["FunctionArn"] == f"<{function}.Arn>"
+        assert steps["Approved"]["Arguments"]["group"] == f"lectern-local-{name.lower()}"
+        # An archive of scripts: an object without a model.
+        [start] = [p for p in document["Parameters"] if p["Name"] == "StartFromUri"]
+        assert start["DefaultValue"] == steps["Approved"]["Arguments"]["otherwise"]
+        assert start["DefaultValue"].startswith("s3://cdk-hnb659fds-assets-")
+        assert start["DefaultValue"].endswith(".zip")
+
+
+def test_a_pipeline_that_no_model_serves_is_trained_and_released_to_nobody(templates):
+    listed = json.loads(templates("local")["training"]["Outputs"]["Pipelines"]["Value"])
+    assert list(listed) == ["tickets", "reviews", "topics", "tuned"]
+    assert not [name for name in templates("local")["inference"]["Parameters"] if "Tuned" in name]
+
+
 def test_the_outputs_name_every_pipeline_and_model(templates):
     outputs = {name: template.get("Outputs", {}) for name, template in templates("local").items()}
     assert json.loads(outputs["training"]["Pipelines"]["Value"])["tickets"] == {
@@ -233,6 +272,7 @@ def test_the_release_function_knows_each_groups_parameters(templates):
     assert json.loads(variables["PIPELINES"]) == {
         "lectern-local-tickets": {"version": "TicketsVersion", "model_data": "TicketsModelData"},
         "lectern-local-reviews": {"version": "ReviewsVersion", "model_data": "ReviewsModelData"},
+        "lectern-local-topics": {"version": "TopicsVersion", "model_data": "TopicsModelData"},
     }
     assert set(json.loads(variables["PIPELINES"])["lectern-local-tickets"].values()) <= set(
         templates("local")["inference"]["Parameters"]
@@ -356,7 +396,7 @@ def test_logs_are_kept_as_long_as_the_stage_says(templates, stage):
         if resource["Type"] == "AWS::Logs::LogGroup"
     ]
     assert set(groups) == {days}
-    assert len(groups) == 5
+    assert len(groups) == 6
 
 
 def test_templates_name_no_account(templates):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lectern import versions
 from lectern.deployment import Deployment, connect
 from lectern.faults import UsageError
 from lectern.options import Json, Local, Name, Stage, chosen
@@ -67,7 +68,7 @@ def _decide(
     timeout_seconds: int,
     output: Output,
 ) -> None:
-    packages = _packages(deployment, pipeline)
+    packages = versions.packages(deployment, pipeline)
     package = _choose(packages, version, pipeline)
     number = package["ModelPackageVersion"]
     release = Release(deployment, pipeline, output)
@@ -93,15 +94,6 @@ def _decide(
     document["models"] = release.follow(str(serving), timeout_seconds)
     served = ", ".join(sorted(document["models"])) or "no model, none has this pipeline as source"
     output.show(document, f"version {serving} of {pipeline} is in service: {served}")
-
-
-def _packages(deployment: Deployment, pipeline: str) -> list[dict[str, Any]]:
-    pages = (
-        deployment.client("sagemaker")
-        .get_paginator("list_model_packages")
-        .paginate(ModelPackageGroupName=deployment.pipeline(pipeline)["group"])
-    )
-    return [dict(package) for page in pages for package in page["ModelPackageSummaryList"]]
 
 
 def _choose(packages: list[dict[str, Any]], version: int | None, pipeline: str) -> dict[str, Any]:

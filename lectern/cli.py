@@ -8,7 +8,7 @@ import typer
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lectern import approve, batch, cdk, local, package, predict, status, train
+from lectern import approve, batch, cdk, local, package, predict, push, report, status, train
 from lectern.faults import LecternError
 from lectern.options import Json, Local, Name, Stage
 
@@ -33,6 +33,8 @@ app.command(context_settings=cdk.PASSING)(cdk.cdk)
 app.command()(train.train)
 app.command()(approve.approve)
 app.command()(approve.reject)
+app.command()(report.report)
+app.command()(push.push)
 app.command()(package.package)
 app.command()(predict.predict)
 app.command()(batch.batch)

@@ -11,13 +11,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lectern import tuning
 from lectern.deployment import Client, Deployment
 from lectern.output import Output
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 METRIC_LINE = re.compile(r"METRIC (\w+)=([0-9.eE+-]+)")
-RUNNING = ("Executing", "Stopping")
+RUNNING = ("Starting", "Executing", "Stopping")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Execution:
     gate_refused: bool
     evaluation: dict[str, Any] | None
     training_metrics: dict[str, float]
+    best: dict[str, Any] | None
     model_package: str | None
 
     @property
@@ -44,6 +46,21 @@ class LogTail:
 
     logs: Client
     _tokens: dict[str, str] = field(default_factory=dict)
+    _unfinished: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def evaluations(self, job: str, *, over: bool) -> list[dict[str, str]]:
+        """The metrics by the moment of their logging: each moment names the epoch last.
+
+        A moment of which only a part is logged waits for the rest until the job is over.
+        """
+        moments = [self._unfinished.pop(job, {})]
+        for name, value in self.metrics(job):
+            if name in moments[-1] or "epoch" in moments[-1]:
+                moments.append({})
+            moments[-1][name] = value
+        if moments[-1] and "epoch" not in moments[-1] and not over:
+            self._unfinished[job] = moments.pop()
+        return [moment for moment in moments if moment]
 
     def metrics(self, job: str) -> list[tuple[str, str]]:
         """The metrics that the job's streams have gained, in order."""
@@ -82,14 +99,19 @@ def follow(deployment: Deployment, arn: str, output: Output) -> Execution:
     """Tell each step and metric as it comes; returns the run once it is over."""
     sagemaker = deployment.client("sagemaker")
     tail = LogTail(deployment.client("logs"))
+    watch = tuning.TuningWatch(sagemaker)
     told: dict[str, str] = {}
     with output.working("running") as tell:
         while True:
             described = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
             steps = _steps(sagemaker, arn)
             for step in steps:
-                _tell_step(step, told, output)
+                if step["StepStatus"] in RUNNING:
+                    _tell_start(step, told, output, tell)
                 _tell_metrics(step, tail, output, tell)
+                _tell_tuning(step, watch, told, output, tell)
+                if step["StepStatus"] not in RUNNING:
+                    _tell_end(step, told, output)
             if described["PipelineExecutionStatus"] not in RUNNING:
                 return _outcome(deployment, described, steps)
             time.sleep(deployment.poll_seconds)
@@ -102,7 +124,21 @@ def _steps(sagemaker: Client, arn: str) -> list[dict[str, Any]]:
     return [step for page in pages for step in page["PipelineExecutionSteps"]]
 
 
-def _tell_step(step: dict[str, Any], told: dict[str, str], output: Output) -> None:
+def _tell_start(
+    step: dict[str, Any], told: dict[str, str], output: Output, tell: Callable[[str], None]
+) -> None:
+    """A line for the step that has more to tell; that another one runs only shows."""
+    name, status = step["StepName"], step["StepStatus"]
+    if told.get(name) == status:
+        return
+    if {"TrainingJob", "TuningJob"} & set(step.get("Metadata", {})):
+        told[name] = status
+        output.say(f"{name:<10} {status}")
+    else:
+        tell(f"{name}  {status}")
+
+
+def _tell_end(step: dict[str, Any], told: dict[str, str], output: Output) -> None:
     name, status = step["StepName"], step["StepStatus"]
     if told.get(name) == status:
         return
@@ -124,7 +160,7 @@ def _tell_metrics(
     job = _job(step, "TrainingJob")
     if job is None or "CacheHitResult" in step:
         return
-    for line in _log_lines(tail.metrics(job)):
+    for line in tail.evaluations(job, over=step["StepStatus"] not in RUNNING):
         shown = "  ".join(f"{name} {float(value):.4g}" for name, value in line.items())
         if any(name.startswith("eval_") for name in line):
             output.say(f"           {shown}")
@@ -132,14 +168,17 @@ def _tell_metrics(
             tell(f"{step['StepName']}  {shown}")
 
 
-def _log_lines(metrics: list[tuple[str, str]]) -> list[dict[str, str]]:
-    """The metrics by the line on which they were logged: each line names the epoch last."""
-    lines: list[dict[str, str]] = [{}]
-    for name, value in metrics:
-        if name in lines[-1] or "epoch" in lines[-1]:
-            lines.append({})
-        lines[-1][name] = value
-    return [line for line in lines if line]
+def _tell_tuning(
+    step: dict[str, Any],
+    watch: tuning.TuningWatch,
+    told: dict[str, str],
+    output: Output,
+    tell: Callable[[str], None],
+) -> None:
+    job = _job(step, "TuningJob")
+    over = told.get(step["StepName"]) == step["StepStatus"] and step["StepStatus"] not in RUNNING
+    if job is not None and "CacheHitResult" not in step and not over:
+        watch.tell(job, output, tell)
 
 
 def _outcome(
@@ -152,13 +191,15 @@ def _outcome(
         for step in steps
         if "RegisterModel" in step.get("Metadata", {}) and step["StepStatus"] == "Succeeded"
     ]
+    best = _best(deployment, by_name.get("Tune"))
     return Execution(
         arn=described["PipelineExecutionArn"],
         status=described["PipelineExecutionStatus"],
         failure=_failure(deployment, described, steps, refusal),
         gate_refused=refusal is not None,
         evaluation=_evaluation(deployment, by_name.get("Evaluate")),
-        training_metrics=_training_metrics(deployment, by_name.get("Train")),
+        training_metrics=_training_metrics(deployment, by_name.get("Train"), best),
+        best=best,
         model_package=packages[0] if packages else None,
     )
 
@@ -230,14 +271,24 @@ def _evaluation(deployment: Deployment, step: dict[str, Any] | None) -> dict[str
     return metrics
 
 
-def _training_metrics(deployment: Deployment, step: dict[str, Any] | None) -> dict[str, float]:
+def _training_metrics(
+    deployment: Deployment, step: dict[str, Any] | None, best: dict[str, Any] | None
+) -> dict[str, float]:
+    """The last figures of the training job, or of the best one of a tuning."""
     job = None if step is None else _job(_origin(deployment, step), "TrainingJob")
+    if best is not None:
+        job = best["job"]
     if job is None:
         return {}
     described = deployment.client("sagemaker").describe_training_job(TrainingJobName=job)
     return {
         metric["MetricName"]: metric["Value"] for metric in described.get("FinalMetricDataList", [])
     }
+
+
+def _best(deployment: Deployment, step: dict[str, Any] | None) -> dict[str, Any] | None:
+    job = None if step is None else _job(_origin(deployment, step), "TuningJob")
+    return None if job is None else tuning.best(deployment.client("sagemaker"), job)
 
 
 def _origin(deployment: Deployment, step: dict[str, Any]) -> dict[str, Any]:

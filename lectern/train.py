@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from enum import IntEnum
@@ -10,14 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
-from rich.table import Table
 
-from lectern.deployment import Client, Deployment, connect
+from lectern import figures, tuning
+from lectern.deployment import Deployment, connect
 from lectern.execution import Execution, follow
 from lectern.faults import UsageError
 from lectern.options import Json, Local, Name, Stage, chosen
 from lectern.output import Output
+from lectern.rows import given_rows, upload
+from lectern.versions import find_version, model_data
 
 
 class ExitCode(IntEnum):
@@ -32,10 +32,27 @@ def train(
     context: typer.Context,
     pipeline: Annotated[str, typer.Argument(help="The pipeline's name in the settings.")],
     data: Annotated[Path, typer.Option(help="A file of rows, or a directory of such files.")],
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Rows to validate on.", show_default="a share of --data"),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Rows to evaluate on.", show_default="a share of --data"),
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None,
+    text_pair_column: Annotated[
+        str | None, typer.Option(help="The column of the second texts, of pairs.")
+    ] = None,
     label_column: Annotated[str | None, typer.Option(help="The column of the labels.")] = None,
+    label_delimiter: Annotated[
+        str | None, typer.Option(help="What stands between the labels of one row, such as '|'.")
+    ] = None,
     label_at_least: Annotated[
         float | None, typer.Option(help="Make two labels: numbers from here on, and below.")
+    ] = None,
+    from_version: Annotated[
+        int | None, typer.Option(help="Go on from this version, on rows of the same labels.")
     ] = None,
     gate: Annotated[float | None, typer.Option(help="The least the metric must reach.")] = None,
     set_parameters: Annotated[
@@ -53,16 +70,22 @@ def train(
     """Fine-tune on the rows of --data; exit code 3 when the gate refused the model."""
     options = chosen(context, local=local, stage=stage, name=name, as_json=as_json)
     output = Output(as_json=options.as_json)
-    files = _files(data)
+    files = given_rows(data, validation=validation, test=test)
+    if label_delimiter == "":
+        raise UsageError("--label-delimiter: at least one character, such as '|', got none")
     parameters = _parameters(
         set_parameters or [],
         TextColumn=text_column,
+        TextPairColumn=text_pair_column,
         LabelColumn=label_column,
+        LabelDelimiter=label_delimiter,
         LabelAtLeast=label_at_least,
         GateAtLeast=gate,
     )
     deployment = connect(options)
     names = deployment.pipeline(pipeline)
+    if from_version is not None:
+        parameters = _continued(deployment, pipeline, from_version, parameters)
     with output.working("uploading the data"):
         data_uri = upload(deployment, pipeline, files)
     output.say(f"data: {data_uri}")
@@ -78,45 +101,6 @@ def train(
     raise typer.Exit(_exit_code(execution))
 
 
-def upload(deployment: Deployment, pipeline: str, files: dict[str, Path]) -> str:
-    """Put the files under their common digest, once; returns the prefix as an S3 URI."""
-    digest = hashlib.sha256()
-    for relative, path in sorted(files.items()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{relative}\0{content}\n".encode())
-    bucket = deployment.outputs("storage")["DataBucketName"]
-    prefix = f"pipelines/{pipeline}/data/{digest.hexdigest()[:16]}"
-    s3 = deployment.client("s3")
-    for relative, path in files.items():
-        if not _exists(s3, bucket, f"{prefix}/{relative}"):
-            s3.upload_file(str(path), bucket, f"{prefix}/{relative}")
-    return f"s3://{bucket}/{prefix}/"
-
-
-def _exists(s3: Client, bucket: str, key: str) -> bool:
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        # 403 is S3's word for "missing" to whoever may not list the bucket.
-        if error.response["Error"]["Code"] in ("404", "403", "NoSuchKey"):
-            return False
-        raise
-    return True
-
-
-def _files(data: Path) -> dict[str, Path]:
-    if data.is_file():
-        return {data.name: data}
-    found = {
-        path.relative_to(data).as_posix(): path
-        for path in sorted(data.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
-    if not found:
-        raise UsageError(f"--data: a file, or a directory with files, got {data}")
-    return found
-
-
 def _parameters(assignments: list[str], **flags: str | float | None) -> dict[str, str]:
     parameters = {name: str(value) for name, value in flags.items() if value is not None}
     for assignment in assignments:
@@ -127,6 +111,16 @@ def _parameters(assignments: list[str], **flags: str | float | None) -> dict[str
             raise UsageError(f"--set: {name} is already set by another option")
         parameters[name] = value
     return parameters
+
+
+def _continued(
+    deployment: Deployment, pipeline: str, number: int, parameters: dict[str, str]
+) -> dict[str, str]:
+    """The parameters with the version's model artifact as the one to start from."""
+    if "StartFromUri" in parameters:
+        raise UsageError("--set: StartFromUri is already set by --from-version")
+    version = find_version(deployment, pipeline, number, option="--from-version")
+    return parameters | {"StartFromUri": model_data(version)}
 
 
 def _start(deployment: Deployment, pipeline: str, parameters: dict[str, str]) -> str:
@@ -146,6 +140,7 @@ def _document(pipeline: str, execution: Execution) -> dict[str, Any]:
         "status": execution.status,
         "metrics": execution.evaluation,
         "training_metrics": execution.training_metrics,
+        "best": execution.best,
         "version": execution.version,
         "model_package": execution.model_package,
         "gate_refused": execution.gate_refused,
@@ -154,7 +149,9 @@ def _document(pipeline: str, execution: Execution) -> dict[str, Any]:
 
 
 def _readable(pipeline: str, document: dict[str, Any], seconds: float) -> list[Any]:
-    parts: list[Any] = [_metrics_table(document["metrics"])] if document["metrics"] else []
+    parts: list[Any] = [tuning.summary(document["best"])] if document["best"] else []
+    if document["metrics"]:
+        parts.append(figures.headlines(document["metrics"]))
     if document["version"] is None:
         parts.append(f"no version registered: {document['failure']}")
     else:
@@ -163,20 +160,6 @@ def _readable(pipeline: str, document: dict[str, Any], seconds: float) -> list[A
             f"serve it with `lectern approve {pipeline}`"
         )
     return parts
-
-
-def _metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("on rows held out", no_wrap=True)
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval")
-    for name, metric in metrics.items():
-        value, interval = metric.get("value"), metric.get("confidence_interval")
-        if not isinstance(value, int | float):
-            continue
-        shown = f"{interval[0]:.3f} – {interval[1]:.3f}" if interval else ""
-        table.add_row(name, f"{value:.3f}", shown)
-    return table
 
 
 def _exit_code(execution: Execution) -> ExitCode:

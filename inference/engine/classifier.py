@@ -71,10 +71,15 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Labels:
-    """What config.json says of the classes."""
+    """What the artifact says of the classes.
+
+    `thresholds` are those of a multi-label model, in class order: a score of at least its
+    threshold is a prediction. None where the artifact records none.
+    """
 
     names: Sequence[str]
     problem_type: str | None
+    thresholds: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from engine.classifier import Classifier, Labels
+from engine.classifier_thresholds import thresholds
 from engine.onnx_runner import OnnxRunner
 from engine.onnx_tokens import FileTokens
 from engine.threads import threads_per_worker
@@ -33,4 +34,5 @@ def load(model_dir: Path, *, int8: bool) -> Classifier:
 def _labels(model_dir: Path) -> Labels:
     config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
     id2label = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    return Labels([id2label[str(i)] for i in range(len(id2label))], config.get("problem_type"))
+    names = [id2label[str(i)] for i in range(len(id2label))]
+    return Labels(names, config.get("problem_type"), thresholds(model_dir, names))

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from engine.classifier import Classifier, Encoded, Labels, Logits, RunFailed
+from engine.classifier_thresholds import thresholds
 from engine.pretrained import load_pretrained, not_loaded, positions
 from engine.torch_tokens import TorchTokens
 
@@ -71,7 +72,7 @@ def load(model_dir: str | Path, device: str) -> Classifier:
         Classifier(
             tokens=TorchTokens(tokenizer, positions(model, tokenizer)),
             runner=TorchRunner(model, device),
-            labels=_labels(model.config),
+            labels=_labels(model.config, Path(model_dir)),
             budget=BUDGETS[kind],
             most_padding=MOST_PADDING[kind],
         ),
@@ -102,8 +103,8 @@ def _agree(classifier: Classifier, batch: list[Encoded], tolerance: float) -> bo
     return bool(np.abs(together - alone).max() <= tolerance * np.abs(alone).max())
 
 
-def _labels(config: PretrainedConfig) -> Labels:
+def _labels(config: PretrainedConfig, model_dir: Path) -> Labels:
     names = [config.id2label.get(i) for i in range(config.num_labels)]
     if None in names:
         raise not_loaded("config.json: the keys of id2label must count from 0 without a gap")
-    return Labels(names, config.problem_type)
+    return Labels(names, config.problem_type, thresholds(model_dir, names))

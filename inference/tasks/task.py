@@ -20,10 +20,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Every class of one text and its probability, in class order."""
+    """Every class of one text and its probability, in class order.
+
+    `predicted` names those that reach their thresholds; None where the model has no thresholds.
+    """
 
     labels: Sequence[str]
     probabilities: NDArray[np.float32]
+    predicted: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

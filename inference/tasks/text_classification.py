@@ -22,6 +22,7 @@ PARAMETERS = {
     # What pipelines of transformers 4 call a top_k of null; top_k goes first.
     "return_all_scores": true_or_false(),
 }
+MULTI_LABEL = "multi_label_classification"
 WHOLE: tuple[Truncation, ...] = ("longest_first", "never")
 # The share of a window that the next one reads again, so that no phrase is torn apart.
 OVERLAP = 1 / 8
@@ -130,8 +131,7 @@ class TextClassification:
         if not all(np.isfinite(row).all() for row in scores):
             message = "the model computes no finite score for a text"
             return Fault("model_output", message, fault="server")
-        names = self._classifier.labels.names
-        distributions = [Distribution(names, row) for row in scores]
+        distributions = [self._distribution(row, question) for row in scores]
         several = question.inputs.form == "list"
         return Answer(
             self._shaped(question, scores),
@@ -139,9 +139,27 @@ class TextClassification:
             distributions=distributions if several else distributions[0],
         )
 
+    def _distribution(self, scores: Scores, question: Question) -> Distribution:
+        labels = self._classifier.labels
+        # They were tuned on what the sigmoid gives, and mean nothing on another scale.
+        if (
+            labels.thresholds is None
+            or labels.problem_type != MULTI_LABEL
+            or self._function(question) != "sigmoid"
+        ):
+            return Distribution(labels.names, scores)
+        reached = scores >= np.asarray(labels.thresholds, dtype=np.float32)
+        predicted = [
+            name for name, is_reached in zip(labels.names, reached, strict=True) if is_reached
+        ]
+        return Distribution(labels.names, scores, predicted)
+
     def _applied(self, logits: Scores, question: Question) -> Scores:
-        function = question.parameters.get("function_to_apply")
-        return FUNCTIONS[function or default_function(self._classifier.labels)](logits)
+        return FUNCTIONS[self._function(question)](logits)
+
+    def _function(self, question: Question) -> str:
+        asked: str | None = question.parameters.get("function_to_apply")
+        return asked or default_function(self._classifier.labels)
 
     def _pooled(self, scores: Scores, windows: Windows) -> Scores:
         """The mean of a text's windows, each weighing as the tokens that are its own.
@@ -182,7 +200,7 @@ def load(classifier: Classifier) -> Task:
 def default_function(labels: Labels) -> str:
     if labels.problem_type == "regression":
         return "none"
-    if labels.problem_type == "multi_label_classification" or len(labels.names) == 1:
+    if labels.problem_type == MULTI_LABEL or len(labels.names) == 1:
         return "sigmoid"
     return "softmax"
 

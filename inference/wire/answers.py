@@ -52,6 +52,8 @@ def _distribution(found: "Distribution", form: Form) -> dict[str, Any]:
     if form.is_verbose:
         document["labels"] = list(found.labels)
         document["predicted_label"] = found.labels[int(found.probabilities.argmax())]
+        if found.predicted is not None:
+            document["predicted_labels"] = list(found.predicted)
     return document
 
 

@@ -246,6 +246,59 @@ def test_the_same_data_is_one_key_and_other_data_another(
     assert [entry["Key"] for entry in listed] == [f"{prefix}a.csv", f"{prefix}part/b.csv"]
 
 
+def test_a_step_is_one_line_and_only_one_that_has_more_to_tell_is_announced(
+    lectern: Lectern, run: Run, rows: Path
+) -> None:
+    preparing = PREPARED | {"StepStatus": "Executing"}
+    evaluating = EVALUATED | {"StepStatus": "Starting"}
+    run(
+        [preparing],
+        [PREPARED, TRAINING],
+        [PREPARED, TRAINED, evaluating],
+        [PREPARED, TRAINED, EVALUATED, REGISTERED],
+    )
+    ended = lectern("train", "tickets", "--data", str(rows))
+    steps = [line.split() for line in ended.err.splitlines()[2:]]
+    assert steps == [
+        ["Prepare", "Succeeded"],
+        ["Train", "Executing"],
+        ["Train", "Succeeded"],
+        ["Evaluate", "Succeeded"],
+        ["Register", "Succeeded"],
+    ]
+
+
+def test_an_evaluation_is_one_line_however_its_metrics_reach_the_log(
+    lectern: Lectern, run: Run, deployed: Aws, sagemaker: SageMaker, rows: Path
+) -> None:
+    logs = deployed("logs")
+    group, stream = "/aws/sagemaker/TrainingJobs", "train1/algo-1"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    told = iter(
+        [
+            ["METRIC loss=0.7", "METRIC epoch=0.5", "METRIC eval_loss=0.5"],
+            ["METRIC eval_f1=0.8", "METRIC epoch=1", "METRIC eval_loss=0.4"],
+            ["METRIC eval_f1=0.9", "METRIC epoch=2"],
+        ]
+    )
+    run([TRAINING], [TRAINING], [TRAINING], [TRAINED, EVALUATED, REGISTERED])
+    steps = sagemaker.operations["ListPipelineExecutionSteps"]
+
+    def steps_as_it_logs(asked: dict[str, Any]) -> Any:
+        now = int(time.time() * 1000)
+        events = [{"timestamp": now, "message": message} for message in next(told, [])]
+        if events:
+            logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+        return steps(asked)
+
+    sagemaker.operations["ListPipelineExecutionSteps"] = steps_as_it_logs
+    ended = lectern("train", "tickets", "--data", str(rows))
+    logs.delete_log_group(logGroupName=group)
+    shown = [line.strip() for line in ended.err.splitlines() if "eval_" in line]
+    assert shown == ["eval_loss 0.5  eval_f1 0.8  epoch 1", "eval_loss 0.4  eval_f1 0.9  epoch 2"]
+
+
 def test_metrics_are_shown_as_they_are_logged_and_once_only(
     lectern: Lectern, run: Run, deployed: Aws, rows: Path
 ) -> None:

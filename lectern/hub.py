@@ -1,0 +1,117 @@
+"""Publishes a folder to the Hugging Face Hub by its own client."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from lectern.faults import LecternError, UsageError
+
+HubClient: TypeAlias = Any  # imported only where something is published: it takes a while
+
+# What an earlier push may have left, and this one does not bring, goes away with it.
+OURS = ("*.safetensors", "*.safetensors.index.json", "code/*", "onnx/*", "card.html")
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a folder lies now."""
+
+    commit_url: str
+    private: bool
+
+
+def check_repository(name: str) -> None:
+    """Raise unless the name is one that the Hub takes, with its owner."""
+    hub = _hub()
+    try:
+        hub.utils.validate_repo_id(name)
+    except hub.utils.HFValidationError as error:
+        raise UsageError(f"--to: {error}") from error
+    if "/" not in name:
+        raise UsageError(f"--to: ORG/NAME, or USER/NAME, got {name!r}")
+
+
+def publish(
+    folder: Path, repository: str, *, token: str, public: bool, revision: str, message: str
+) -> Published:
+    """Make the repository where it is missing and commit the folder to it, in one commit.
+
+    Refuses to write to a public repository unless that is asked for.
+    """
+    hub = _hub()
+    if not sys.stderr.isatty():
+        hub.utils.disable_progress_bars()
+    api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
+    with _clear_faults(hub, repository, api.endpoint):
+        api.create_repo(repository, private=not public, exist_ok=True)
+        is_private = bool(api.repo_info(repository).private)
+        if not (is_private or public):
+            raise UsageError(
+                f"--to: {repository} is public: push with --public, or name another repository"
+            )
+        if revision != MAIN:
+            api.create_branch(repository, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            revision=revision,
+            commit_message=message,
+            delete_patterns=list(OURS),
+        )
+    return Published(commit.commit_url, is_private)
+
+
+@contextmanager
+def _clear_faults(hub: HubClient, repository: str, endpoint: str) -> Iterator[None]:
+    requests = import_module("requests")
+    try:
+        yield
+    except hub.utils.HfHubHTTPError as error:
+        raise LecternError(_told(error, repository, endpoint)) from error
+    except hub.errors.OfflineModeIsEnabled as error:
+        raise LecternError("HF_HUB_OFFLINE is set: unset it to publish") from error
+    except requests.RequestException as error:
+        raise LecternError(
+            f"the Hub at {endpoint} cannot be reached ({type(error).__name__}): "
+            "check the network and HF_ENDPOINT"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        # What the client raises where a large file is not taken; its cause is the Hub's answer.
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise LecternError(
+            f"the Hub did not take the files, nothing is published: {reason}"
+        ) from error
+
+
+def _told(error: Any, repository: str, endpoint: str) -> str:  # noqa: ANN401 - the client's own
+    status = error.response.status_code
+    if status == 401:
+        return (
+            "the Hub does not know the token: make one with write access at "
+            f"{endpoint}/settings/tokens"
+        )
+    if status == 403:
+        return f"the token may not write to {repository}: use one with write access to it"
+    return f"the Hub answers {status}: {error.server_message or error}"
+
+
+def _hub() -> HubClient:
+    try:
+        hub = import_module("huggingface_hub")
+    except ModuleNotFoundError as error:
+        raise LecternError(
+            "the Hub's client is not installed here: run `lectern` from a checkout whose "
+            "environment has requirements.txt"
+        ) from error
+    # They are no attributes of it before they are imported.
+    for part in ("errors", "utils"):
+        import_module(f"huggingface_hub.{part}")
+    return hub

@@ -110,7 +110,11 @@ class Children:
                 # A recycled pid belongs to a process that was created at another time.
                 created = psutil.Process(left["pid"]).create_time()
                 if abs(created - left["started"]) < _CLOCK_SLACK_SECONDS:
+                    # torchrun's workers have sessions of their own.
+                    strays = psutil.Process(left["pid"]).children(recursive=True)
                     os.killpg(left["pid"], signal.SIGKILL)
+                    for stray in strays:
+                        stray.kill()
             except (ValueError, psutil.NoSuchProcess, ProcessLookupError, PermissionError):
                 pass
             pid_file.unlink(missing_ok=True)

@@ -9,12 +9,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+_FUNCTION_SECONDS = 900
 Client = Any
 """A class that boto3 makes at run time; there is no type of it to name."""
 
 
 class Cloud:
-    """S3, CloudWatch Logs and CloudWatch, made on first use and shared by all threads."""
+    """S3, CloudWatch Logs, CloudWatch and Lambda, made on first use and shared by all threads."""
 
     def __init__(self, endpoint_url: str, region: str, account: str) -> None:
         self.endpoint_url = endpoint_url
@@ -34,6 +35,11 @@ class Cloud:
     def cloudwatch(self) -> Client:
         return self._client("cloudwatch")
 
+    @cached_property
+    def functions(self) -> Client:
+        # A function may take its time, and a second call would run it twice.
+        return self._client("lambda", attempts=1, read_timeout=_FUNCTION_SECONDS)
+
     def credentials(self) -> dict[str, str]:
         """The variables by which a container reaches this AWS."""
         return {
@@ -44,7 +50,7 @@ class Cloud:
             "AWS_SECRET_ACCESS_KEY": "local",
         }
 
-    def _client(self, service: str) -> Client:
+    def _client(self, service: str, attempts: int = 4, read_timeout: float = 60) -> Client:
         # Clients are safe to share between threads, making them is not.
         with self._lock:
             session: Client = boto3.session.Session()
@@ -57,8 +63,8 @@ class Cloud:
                 config=Config(
                     s3={"addressing_style": "path"},
                     max_pool_connections=32,
-                    retries={"max_attempts": 3},
+                    retries={"total_max_attempts": attempts},
                     connect_timeout=5,
-                    read_timeout=60,
+                    read_timeout=read_timeout,
                 ),
             )

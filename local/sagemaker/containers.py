@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import uuid
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def interpreter_directory(directory: Path) -> Path:
         script = names / name
         text = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
         if not script.is_file() or script.read_text() != text:
-            draft = names / f".{name}.{os.getpid()}"
+            # Jobs that start at the same moment each write their own.
+            draft = names / f".{name}.{uuid.uuid4().hex}"
             draft.write_text(text)
             draft.chmod(0o755)
             draft.replace(script)

@@ -19,12 +19,16 @@ from local.sagemaker.events import event_detail
 from local.sagemaker.host import Host
 from local.sagemaker.listing import page
 from local.sagemaker.logs import LogStream
+from local.sagemaker.metrics import JobMetrics
 from local.sagemaker.store import Json, Record
 
 INTERRUPTED = "InternalServerError: the local AWS stopped while this job ran"
 _INTERNAL = "InternalServerError: We encountered an internal error. Please try again."
 _STOP_GRACE_SECONDS = 120.0
 _LOOK_SECONDS = 0.25
+
+
+Cause = Literal["exit", "stopped", "max-runtime", "interrupted", "max-wait"]
 
 
 class JobFailed(Exception):
@@ -39,7 +43,7 @@ class JobFailed(Exception):
 class Ended:
     """How a job's process ended."""
 
-    cause: Literal["exit", "stopped", "max-runtime"]
+    cause: Cause
     status: int
 
 
@@ -75,6 +79,7 @@ class Job:
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.stopping = threading.Event()
+        self.metrics: JobMetrics | None = None
         self.log: LogStream = host.logs.open(
             kind.log_group, f"{self.name}/algo-1-{int(time.time())}", self.directory / "log.txt"
         )
@@ -161,7 +166,8 @@ class Jobs:
             f"Stop{name}": self.stop,
         }
 
-    def create(self, request: Record) -> Record:
+    def create(self, request: Record, **further: Json) -> Record:
+        """Starts the job; further members go into its record."""
         kind, name = self._kind, request[f"{self._kind.name}Name"]
         arn = self._host.arn(f"{kind.arn_path}/{name}")
         kind.check(self._host, request)
@@ -169,6 +175,7 @@ class Jobs:
         record = {
             **request,
             **kind.begin(request),
+            **further,
             f"{kind.name}Arn": arn,
             kind.status: "InProgress",
             "CreationTime": now,
@@ -182,6 +189,10 @@ class Jobs:
         self._emit(name)
         self._host.background(f"{kind.arn_path} {name}", self._work, job)
         return {f"{kind.name}Arn": arn}
+
+    def running(self, name: str) -> Job | None:
+        """The job at work, None once it ended."""
+        return self._running.get(name)
 
     def describe(self, request: Record) -> Record:
         return self.record(request[f"{self._kind.name}Name"])

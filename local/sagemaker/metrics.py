@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -27,6 +28,7 @@ class JobMetrics:
         self._patterns = [(item["Name"], compiled(item)) for item in definitions]
         self._lock = threading.Lock()
         self._last: dict[str, dict[str, Any]] = {}
+        self._values: dict[str, list[float]] = {}
         self._unsent: list[dict[str, Any]] = []
 
     def read(self, line: str) -> None:
@@ -37,8 +39,12 @@ class JobMetrics:
                     value = float(match.group(1))
                 except (ValueError, IndexError, TypeError):
                     continue
+                # CloudWatch takes no other numbers.
+                if not math.isfinite(value):
+                    continue
                 moment = time.time()
                 with self._lock:
+                    self._values.setdefault(name, []).append(value)
                     self._last[name] = {"MetricName": name, "Value": value, "Timestamp": moment}
                     self._unsent.append(
                         {
@@ -48,6 +54,11 @@ class JobMetrics:
                             "Dimensions": [{"Name": "TrainingJobName", "Value": self._job_name}],
                         }
                     )
+
+    def values(self, name: str) -> list[float]:
+        """Every value of one metric so far, in the order of the lines."""
+        with self._lock:
+            return list(self._values.get(name, []))
 
     def final(self) -> list[dict[str, Any]]:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from local.sagemaker.transfer import Bucket, NothingFound, unpack
 
 _ENTRY_POINT = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+/-]*")
 _HOST = "algo-1"
+_PROCESSES_PER_HOST = 2
 
 
 class FrameworkError(Exception):
@@ -83,7 +85,14 @@ def fetch_code(container: Container, s3: Bucket, source: str | None, *, isolated
     return code
 
 
-def command(code: Path, program: Json, arguments: list[str]) -> list[str]:
+def is_distributed(toolkit: dict[str, Any]) -> bool:
+    """Whether torchrun is to start the script."""
+    return str(toolkit.get("sagemaker_torch_distributed_enabled", "")).lower() == "true"
+
+
+def command(
+    code: Path, program: Json, arguments: list[str], *, distributed: bool = False
+) -> list[str]:
     """The words that start the script; raises FrameworkError for a name the toolkit refuses."""
     if not isinstance(program, str) or not program:
         raise FrameworkError(
@@ -98,10 +107,28 @@ def command(code: Path, program: Json, arguments: list[str]) -> list[str]:
     fault = requirements_fault(code / "requirements.txt")
     if fault:
         raise FrameworkError(f"InstallRequirementsError: {fault}")
-    interpreter = ["/bin/sh", "-c"] if program.endswith(".sh") else ["python3"]
+    if distributed:
+        return [*_torchrun(program), program, *arguments]
     if program.endswith(".sh"):
-        return [*interpreter, './"$0" "$@"', program, *arguments]
-    return [*interpreter, program, *arguments]
+        return ["/bin/sh", "-c", './"$0" "$@"', program, *arguments]
+    return ["python3", program, *arguments]
+
+
+def _torchrun(program: str) -> list[str]:
+    """Two processes on this machine's CPU stand for the GPUs of one instance."""
+    if not program.endswith(".py"):
+        raise FrameworkError(
+            f"ValueError: sagemaker_program {program!r} must be a Python script (.py) where "
+            "sagemaker_torch_distributed_enabled is true: torchrun starts nothing else"
+        )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [
+        *("python3", "-m", "torch.distributed.run"),
+        *("--nnodes", "1", "--nproc_per_node", str(_PROCESSES_PER_HOST)),
+        *("--master_addr", "127.0.0.1", "--master_port", str(port)),
+    ]
 
 
 def variables(

@@ -17,6 +17,7 @@ from local.sagemaker.registry import Registry
 from local.sagemaker.runtime import Answer, Runtime
 from local.sagemaker.store import Record
 from local.sagemaker.tags import Tags
+from local.sagemaker.tuning.control import TuningJobs
 from local.sagemaker.validation import ServiceModel
 
 __all__ = ["Answer", "Platform", "SageMaker"]
@@ -34,6 +35,7 @@ class SageMaker:
             Jobs(self._host, kind)
             for kind in (training_jobs.KIND, processing_jobs.KIND, transform_jobs.KIND)
         ]
+        self._tuning = TuningJobs(self._host, training, self._model.check)
         self._pipelines = Pipelines(self._host, self.call)
         self._operations: dict[str, Callable[[Record], Record]] = {
             **PlainResources(self._host, MODEL).operations(),
@@ -42,6 +44,7 @@ class SageMaker:
             **training.operations(),
             **processing.operations(),
             **transform.operations(),
+            **self._tuning.operations(),
             "UpdateTrainingJob": partial(training_update.update, self._host),
             "DeleteTrainingJob": training.delete,
             "DeleteProcessingJob": processing.delete,
@@ -72,6 +75,7 @@ class SageMaker:
         self._host.store.load()
         for jobs in self._jobs:
             jobs.recover()
+        self._tuning.recover()
         self._pipelines.recover()
         self._endpoints.recover()
 

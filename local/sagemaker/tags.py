@@ -17,6 +17,7 @@ _KINDS = (
     "TrainingJob",
     "ProcessingJob",
     "TransformJob",
+    "HyperParameterTuningJob",
     "ModelPackageGroup",
     "ModelPackage",
     "Pipeline",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+import signal
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from local.sagemaker import script_mode
-from local.sagemaker.containers import (
-    Container,
-)
+from local.sagemaker.checkpoints import CheckpointSync
+from local.sagemaker.containers import Container
 from local.sagemaker.errors import ValidationException
-from local.sagemaker.jobs import Ended, Job, JobFailed, JobKind, channel_fault
+from local.sagemaker.jobs import Cause, Ended, Job, JobFailed, JobKind, channel_fault
 from local.sagemaker.metrics import JobMetrics
 from local.sagemaker.store import Record
 from local.sagemaker.training_request import CHECKPOINTS, DAY_SECONDS, channels, check, resources
@@ -22,6 +25,13 @@ from local.sagemaker.transfer import NothingFound, join, pack
 _FAILURE_LENGTH = 1024
 _TAIL_LINES = 30
 _METRICS_SECONDS = 5.0
+# As a shell and the supervisor report SIGKILL and SIGTERM.
+_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+_STOPPED_AS = {
+    "stopped": "Stopped",
+    "max-runtime": "MaxRuntimeExceeded",
+    "max-wait": "MaxWaitTimeExceeded",
+}
 
 
 def begin(request: Record) -> Record:
@@ -47,14 +57,17 @@ def begin(request: Record) -> Record:
 def run(job: Job) -> Record:
     """The whole job; the members to end with."""
     training = _Training.of(job)
-    training.lay_out()
-    training.download()
-    if job.stopping.is_set():
-        return {"TrainingJobStatus": "Stopped"}
-    job.change(TrainingStartTime=time.time())
-    job.enter("Training", "Training image download completed. Training in progress.")
-    ended = training.train()
-    members: Record = {"FinalMetricDataList": training.metrics.final()}
+    while True:
+        training.lay_out()
+        training.download()
+        if job.stopping.is_set():
+            return {"TrainingJobStatus": "Stopped", **training.measured()}
+        training.enter()
+        ended = training.train()
+        if ended.cause != "interrupted":
+            break
+        training.give_up_instance()
+    members = training.measured()
     if ended.cause == "exit" and ended.status != 0:
         training.upload_output()
         job.change(**members)
@@ -64,7 +77,7 @@ def run(job: Job) -> Record:
     training.upload_output()
     if ended.cause == "exit":
         return {"TrainingJobStatus": "Completed", **members}
-    secondary = "Stopped" if ended.cause == "stopped" else "MaxRuntimeExceeded"
+    secondary = _STOPPED_AS[ended.cause]
     return {"TrainingJobStatus": "Stopped", "SecondaryStatus": secondary, **members}
 
 
@@ -76,16 +89,18 @@ class _Training:
     metrics: JobMetrics
     tail: list[str] = field(default_factory=list)
     script: list[str] | None = None
+    trained_seconds: float = 0.0
 
     @classmethod
     def of(cls, job: Job) -> _Training:
         isolated = job.request.get("EnableNetworkIsolation", False)
         definitions = job.request["AlgorithmSpecification"].get("MetricDefinitions", [])
+        job.metrics = JobMetrics(job.name, definitions)
         return cls(
             job=job,
             request=job.request,
             container=Container(job.host, job.directory, isolated=isolated),
-            metrics=JobMetrics(job.name, definitions),
+            metrics=job.metrics,
         )
 
     @property
@@ -143,7 +158,72 @@ class _Training:
             return None
         return config["S3Uri"], self.container.path(config.get("LocalPath", CHECKPOINTS))
 
+    def enter(self) -> None:
+        if not self.trained_seconds:
+            self.job.change(TrainingStartTime=time.time())
+        self.job.enter("Training", "Training image download completed. Training in progress.")
+
+    def measured(self) -> Record:
+        """The metrics to end with; of a tuned job also every value of the objective."""
+        members: Record = {"FinalMetricDataList": self.metrics.final()}
+        objective = self.request.get("HyperParameters", {}).get("_tuning_objective_metric")
+        if objective is not None:
+            members["objectiveValues"] = self.metrics.values(objective)
+        return members
+
+    def give_up_instance(self) -> None:
+        """A spot interruption: nothing but the uploaded checkpoints outlives it."""
+        job = self.job
+        job.enter("Interrupted", "Training job interrupted: spot instance reclaimed")
+        job.log.write("the spot instance was reclaimed: the job waits for another one")
+        shutil.rmtree(self.ml, ignore_errors=True)
+        self.tail.clear()
+        job.enter("Starting", "Preparing the instances for training")
+
+    def _checkpoint_sync(self) -> AbstractContextManager[object]:
+        if self.checkpoints is None:
+            return nullcontext()
+        uri, local = self.checkpoints
+        return CheckpointSync(self.job.host.s3, local, uri)
+
     def train(self) -> Ended:
+        """One process, from its start to its end."""
+        command, environment, directory = self._command()
+        runtime = self.request["StoppingCondition"]["MaxRuntimeInSeconds"] - self.trained_seconds
+        wait = self._seconds_to_wait()
+        started = time.monotonic()
+        with self._checkpoint_sync():
+            ended = self.job.run_command(
+                command,
+                environment=environment,
+                directory=directory,
+                seconds=min(runtime, wait),
+                on_line=_LineReader(self).read,
+            )
+            self.metrics.send(self.job.host.cloud)
+        self.trained_seconds += time.monotonic() - started
+        if ended.cause == "max-runtime" and wait < runtime:
+            return Ended("max-wait", ended.status)
+        return self._or_interrupted(ended)
+
+    def _or_interrupted(self, ended: Ended) -> Ended:
+        """A kill from outside reclaims a spot instance; the time left to wait bounds how often."""
+        spot = self.request.get("EnableManagedSpotTraining", False)
+        if not spot or ended.cause != "exit" or ended.status not in _KILLED:
+            return ended
+        if self.job.stopping.is_set():
+            return Ended("stopped", ended.status)
+        cause: Cause = "interrupted" if self._seconds_to_wait() > 0 else "max-wait"
+        return Ended(cause, ended.status)
+
+    def _seconds_to_wait(self) -> float:
+        if not self.request.get("EnableManagedSpotTraining", False):
+            return math.inf
+        longest: float = self.request["StoppingCondition"]["MaxWaitTimeInSeconds"]
+        begun: float = self.request["CreationTime"]
+        return longest - (time.time() - begun)
+
+    def _command(self) -> tuple[list[str], dict[str, str], Path]:
         algorithm = self.request["AlgorithmSpecification"]
         entrypoint = algorithm.get("ContainerEntrypoint")
         platform = {
@@ -160,19 +240,7 @@ class _Training:
             words, toolkit, directory = self._script()
             environment = self.container.environment(platform, toolkit, own)
             self.script = words
-        reader = _LineReader(self)
-        ended = self.job.run_command(
-            self.container.command(words),
-            environment=environment,
-            directory=directory,
-            seconds=self.request["StoppingCondition"]["MaxRuntimeInSeconds"],
-            on_line=reader.read,
-        )
-        self.metrics.send(self.job.host.cloud)
-        if self.checkpoints is not None:
-            uri, local = self.checkpoints
-            self.job.host.s3.upload_directory(local, uri)
-        return ended
+        return self.container.command(words), environment, directory
 
     def _script(self) -> tuple[list[str], dict[str, str], Path]:
         values = script_mode.decoded(self.hyperparameters)
@@ -187,7 +255,12 @@ class _Training:
                 toolkit.get("sagemaker_submit_directory"),
                 isolated=self.request.get("EnableNetworkIsolation", False),
             )
-            words = script_mode.command(code, program, script_mode.user_arguments(own))
+            words = script_mode.command(
+                code,
+                program,
+                script_mode.user_arguments(own),
+                distributed=script_mode.is_distributed(toolkit),
+            )
         except script_mode.FrameworkError as error:
             self.job.log.write(f"Framework Error: {error}")
             raise JobFailed(f"AlgorithmError: Framework Error: {error}, exit code: 1") from None

@@ -12,6 +12,7 @@ from local.sagemaker.store import Record
 
 _KEYS = {
     "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
+    "Tuning": ("HyperParameterTuningJobConfig", "TrainingJobDefinition"),
     "Training": (
         "AlgorithmSpecification",
         "CheckpointConfig",
@@ -27,6 +28,10 @@ _KEYS = {
 def cache_key(step: Step, arguments: dict[str, Any]) -> str:
     """A digest of the resolved arguments that decide a step's result."""
     deciding = {name: arguments[name] for name in _KEYS[step.type] if name in arguments}
+    if "TrainingJobDefinition" in deciding:
+        definition = dict(deciding["TrainingJobDefinition"])
+        definition.pop("OutputDataConfig", None)
+        deciding["TrainingJobDefinition"] = definition
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from local.sagemaker.errors import ValidationException
 from local.sagemaker.pipelines import conditions
-from local.sagemaker.pipelines.references import EXECUTION_VARIABLES, references
+from local.sagemaker.pipelines.references import EXECUTION_VARIABLES, function_of, references
 from local.sagemaker.store import Json
 
 VERSION = "2020-12-01"
-STEP_TYPES = ("Processing", "Training", "RegisterModel", "Condition", "Fail")
-_CACHED = ("Processing", "Training")
+STEP_TYPES = ("Processing", "Training", "Tuning", "Lambda", "RegisterModel", "Condition", "Fail")
+OUTPUT_TYPES = ("String", "Integer", "Boolean", "Float")
+_CACHED = ("Processing", "Training", "Tuning")
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 _DURATION = re.compile(
     r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?"
@@ -71,6 +72,8 @@ class Step:
     property_files: dict[str, tuple[str, str]]
     display_name: str | None
     description: str | None
+    function: Json = None
+    outputs: dict[str, str] = field(default_factory=dict)
     within: str | None = None
     branch: bool | None = None
 
@@ -188,7 +191,13 @@ def _step(item: dict[str, Any], within: str | None, branch: bool | None) -> Step
         raise ValidationException(f"step {name!r}: Arguments is missing")
     if kind == "Condition":
         _check_condition_step(name, arguments, nested=within is not None)
-    needs = {path.split(".")[1] for path in _paths(kind, arguments) if path.startswith("Steps.")}
+    if kind == "Lambda" and not (
+        isinstance(item.get("FunctionArn"), str) or function_of(item.get("FunctionArn"))
+    ):
+        raise ValidationException(f"step {name!r}: FunctionArn is missing: give it as text")
+    function = item.get("FunctionArn") if kind == "Lambda" else None
+    paths = [*_paths(kind, arguments), *references(function)]
+    needs = {path.split(".")[1] for path in paths if path.startswith("Steps.")}
     needs |= _names(name, "DependsOn", item.get("DependsOn", []))
     if within is not None:
         needs.add(within)
@@ -201,6 +210,8 @@ def _step(item: dict[str, Any], within: str | None, branch: bool | None) -> Step
         property_files=_property_files(name, arguments, item.get("PropertyFiles", [])),
         display_name=item.get("DisplayName"),
         description=item.get("Description"),
+        function=function,
+        outputs=_outputs(name, item.get("OutputParameters", [])) if kind == "Lambda" else {},
         within=within,
         branch=branch,
     )
@@ -267,10 +278,24 @@ def _property_files(
     return files
 
 
+def _outputs(name: str, items: Json) -> dict[str, str]:
+    """A Lambda step's output parameters and their types."""
+    outputs = {}
+    for item in _objects(f"step {name!r}: OutputParameters", items):
+        output, kind = item.get("OutputName"), item.get("OutputType")
+        if not isinstance(output, str) or kind not in OUTPUT_TYPES:
+            raise ValidationException(
+                f"step {name!r}: OutputParameters needs OutputName and an OutputType of "
+                f"{', '.join(OUTPUT_TYPES)}, got {_shown(item)}"
+            )
+        outputs[output] = kind
+    return outputs
+
+
 def _check_references(definition: Definition) -> None:
     steps = definition.steps
     for step in steps.values():
-        for path in _paths(step.type, step.arguments):
+        for path in [*_paths(step.type, step.arguments), *references(step.function)]:
             _check_path(definition, step, path)
         for needed in step.needs:
             if needed not in steps:
@@ -299,6 +324,9 @@ def _check_path(definition: Definition, step: Step, path: Json) -> None:
         name, _, properties = rest.partition(".")
         target = definition.steps.get(name)
         files = properties.startswith("PropertyFiles.")
+        if target is not None and target.type == "Lambda":
+            _check_output(step, target, path)
+            return
         if target is not None and properties and not files:
             return
         if target is not None and properties.removeprefix("PropertyFiles.") in (
@@ -310,3 +338,12 @@ def _check_path(definition: Definition, step: Step, path: Json) -> None:
         f"{sorted(definition.parameters)}, Execution.{list(EXECUTION_VARIABLES)}, "
         f"Steps.{sorted(definition.steps)} and their PropertyFiles"
     )
+
+
+def _check_output(step: Step, target: Step, path: str) -> None:
+    known = {f"Steps.{target.name}.OutputParameters['{name}']" for name in target.outputs}
+    if path.replace('"', "'") not in known:
+        raise ValidationException(
+            f"step {step.name!r}: cannot resolve {path!r}: the Lambda step {target.name!r} gives "
+            f"{sorted(known)}"
+        )

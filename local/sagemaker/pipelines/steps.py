@@ -15,10 +15,17 @@ from local.sagemaker.host import Host
 from local.sagemaker.pipelines.cache import cache_key, earlier_run
 from local.sagemaker.pipelines.conditions import holds
 from local.sagemaker.pipelines.definition import Step
+from local.sagemaker.pipelines.functions import FunctionFailed, call_function, outputs
 from local.sagemaker.pipelines.references import Values, text
 from local.sagemaker.store import Json, Record
 
 _LONGEST_JOB_NAME = 63
+_LONGEST_TUNING_JOB_NAME = 32
+_JOB_KINDS = {
+    "Processing": "ProcessingJob",
+    "Training": "TrainingJob",
+    "Tuning": "HyperParameterTuningJob",
+}
 _LOOK_SECONDS = 0.25
 _LETTERS = string.ascii_letters + string.digits
 
@@ -60,11 +67,14 @@ class StepRun:
 
 
 def run_job(run: StepRun) -> Record:
-    """A Processing or Training step: its properties are the finished job's description."""
-    kind = f"{run.step.type}Job"
-    name = job_name(run.execution_id, run.step.name)
+    """A Processing, Training or Tuning step: its properties are the finished job's description."""
+    kind = _JOB_KINDS[run.step.type]
+    name = _name(run)
     arguments = run.values.resolved(run.step.arguments, {f"{kind}Name": name})
-    arguments.setdefault("RoleArn", run.execution["role"])
+    if run.step.type == "Tuning":
+        arguments.get("TrainingJobDefinition", {}).setdefault("RoleArn", run.execution["role"])
+    else:
+        arguments.setdefault("RoleArn", run.execution["role"])
     if run.step.cache_expiry is not None:
         key = cache_key(run.step, arguments)
         run.record(cacheKey=key)
@@ -83,8 +93,30 @@ def run_job(run: StepRun) -> Record:
             properties: Record = found["properties"]
             return properties
     arn = _created(run, f"Create{kind}", {**arguments, f"{kind}Name": name})[f"{kind}Arn"]
-    run.record(Metadata={kind: {"Arn": arn}})
-    return _finished(run, kind, name)
+    run.record(Metadata={f"{run.step.type}Job": {"Arn": arn}})
+    properties = _finished(run, kind, name)
+    if run.step.type == "Tuning":
+        asked = {
+            "HyperParameterTuningJobName": name,
+            "SortBy": "FinalObjectiveMetricValue",
+            "SortOrder": _best_first(arguments),
+        }
+        properties |= run.call("ListTrainingJobsForHyperParameterTuningJob", asked)
+    return properties
+
+
+def invoke(run: StepRun) -> Record:
+    """A Lambda step: its properties are the outputs that it names."""
+    arn = text(run.values.resolved(run.step.function))
+    payload = run.values.resolved(run.step.arguments)
+    run.record(Metadata={"Lambda": {"Arn": arn}})
+    try:
+        found = outputs(call_function(run.host.cloud, arn, payload), run.step.outputs)
+    except FunctionFailed as failure:
+        raise StepFailed(str(failure)) from None
+    shown = [{"Name": name, "Value": text(value)} for name, value in found.items()]
+    run.record(Metadata={"Lambda": {"Arn": arn, "OutputParameters": shown}})
+    return {"OutputParameters": found}
 
 
 def register_model(run: StepRun) -> Record:
@@ -108,6 +140,25 @@ def fail(run: StepRun) -> Record:
     message = text(run.values.resolved(run.step.arguments.get("ErrorMessage", "")))
     run.record(Metadata={"Fail": {"ErrorMessage": message}})
     raise StepFailed(message)
+
+
+def _best_first(arguments: Record) -> str:
+    objective = arguments["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    return "Descending" if objective["Type"] == "Maximize" else "Ascending"
+
+
+def _name(run: StepRun) -> str:
+    if run.step.type == "Tuning":
+        return tuning_job_name(run.execution_id, run.step.name)
+    return job_name(run.execution_id, run.step.name)
+
+
+def tuning_job_name(execution_id: str, step: str) -> str:
+    """`<execution>-<step>-<random>` within the 32 characters of a tuning job's name."""
+    ending = "".join(secrets.choice(_LETTERS) for _ in range(10))
+    room = _LONGEST_TUNING_JOB_NAME - len(f"{execution_id}--{ending}")
+    middle = step.replace("_", "-")[:room].strip("-")
+    return "-".join(part for part in (execution_id, middle, ending) if part)
 
 
 def job_name(execution_id: str, step: str) -> str:
@@ -160,6 +211,8 @@ def _stop(run: StepRun, kind: str, name: str) -> None:
 RUNNERS: dict[str, Callable[[StepRun], Record]] = {
     "Processing": run_job,
     "Training": run_job,
+    "Tuning": run_job,
+    "Lambda": invoke,
     "RegisterModel": register_model,
     "Condition": decide,
     "Fail": fail,

@@ -328,7 +328,20 @@ def one_step(lab, script="", **step):
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        ({"Type": "Tuning"}, "type 'Tuning' is not implemented by the local SageMaker"),
+        ({"Type": "Callback"}, "type 'Callback' is not implemented by the local SageMaker"),
+        ({"Type": "Lambda"}, "FunctionArn is missing"),
+        (
+            {
+                "Type": "Lambda",
+                "FunctionArn": "arn",
+                "OutputParameters": [{"OutputName": "x", "OutputType": "Text"}],
+            },
+            "an OutputType of String, Integer, Boolean, Float",
+        ),
+        (
+            {"Type": "Lambda", "FunctionArn": {"Get": "Parameters.Nope"}},
+            "cannot resolve 'Parameters.Nope'",
+        ),
         ({"Arguments": {"x": {"Std:Split": {}}}}, "function 'Std:Split' is not implemented"),
         ({"Arguments": {"x": {"Get": "Parameters.Nope"}}}, "cannot resolve 'Parameters.Nope'"),
         ({"Arguments": {"x": {"Get": "Steps.Nope.Y"}}}, "cannot resolve 'Steps.Nope.Y'"),

@@ -31,6 +31,11 @@ served = json.loads(lab.sagemaker.invoke("lives-on", b"who", {}).body)["pid"]
 lab.train(
     "import os, time\\nprint('pid', os.getpid(), flush=True)\\ntime.sleep(120)", name="interrupted"
 )
+lab.tune("cut-short", strategy="Grid", jobs=None, parallel=1, static={"pause": "60"},
+    ranges={"CategoricalParameterRanges": [{"Name": "rate", "Values": ["0.9", "0.8"]}]})
+(tuned,) = lab.eventually(lambda: lab.tuned("cut-short"))
+log = lab.platform.state_dir / "sagemaker/jobs/training" / tuned["TrainingJobName"] / "log.txt"
+lab.eventually(lambda: log.exists() and "METRIC" in log.read_text())
 definition = {
     "Version": "2020-12-01",
     "Steps": [{"Name": "Only", "Type": "Processing",
@@ -96,6 +101,11 @@ def test_interrupted_jobs_and_executions_are_failed_with_a_reason(killed, back):
     assert "the local AWS stopped" in execution["FailureReason"]
     (step,) = sagemaker.call("ListPipelineExecutionSteps", arn)["PipelineExecutionSteps"]
     assert step["StepStatus"] == "Failed"
+    tuning = {"HyperParameterTuningJobName": "cut-short"}
+    tuned = sagemaker.call("DescribeHyperParameterTuningJob", tuning)
+    assert (tuned["HyperParameterTuningJobStatus"], tuned["FailureReason"]) == ("Failed", reason)
+    assert tuned["TrainingJobStatusCounters"]["NonRetryableError"] == 1
+    assert tuned["TrainingJobStatusCounters"]["InProgress"] == 0
     told = [detail.get("TrainingJobStatus") for _, detail, _ in platform.events]
     assert "Failed" in told
 

@@ -4,10 +4,12 @@ import io
 import json
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from local.sagemaker import SageMakerError
+from local.sagemaker.containers import interpreter_directory
 
 SHOW = """
 import json, os, sys
@@ -176,6 +178,35 @@ def test_an_isolated_job_has_no_credentials_and_takes_its_code_from_a_channel(la
     env = json.loads(artifact(lab, job)["found.json"])["env"]
     assert not [variable for variable in env if variable.startswith("AWS_")]
     assert env["HF_HUB_OFFLINE"] == "1"
+
+
+def test_cloudwatch_gives_the_curve_of_a_short_job_between_its_start_and_end(lab):
+    name = lab.train(
+        "import time\n"
+        "for loss in (0.9, 0.5, 0.25):\n"
+        "    print(f'METRIC loss={loss}', flush=True)\n"
+        "    time.sleep(1.05)",
+        AlgorithmSpecification={
+            "MetricDefinitions": [{"Name": "loss", "Regex": "METRIC loss=([0-9.]+)"}]
+        },
+    )
+    job = lab.wait("TrainingJob", name)
+    metric = {
+        "Namespace": "/aws/sagemaker/TrainingJobs",
+        "MetricName": "loss",
+        "Dimensions": [{"Name": "TrainingJobName", "Value": name}],
+    }
+    between = {"StartTime": job["TrainingStartTime"], "EndTime": job["TrainingEndTime"]}
+    cloudwatch = lab.client("cloudwatch")
+    asked = {**metric, **between, "Statistics": ["Average", "SampleCount"]}
+    by_minute = cloudwatch.get_metric_statistics(**asked, Period=60)["Datapoints"]
+    assert sum(point["SampleCount"] for point in by_minute) == 3
+    by_second = cloudwatch.get_metric_statistics(**asked, Period=1)["Datapoints"]
+    by_second.sort(key=lambda point: point["Timestamp"])
+    assert [point["Average"] for point in by_second] == [0.9, 0.5, 0.25]
+    query = {"Id": "loss", "MetricStat": {"Metric": metric, "Period": 1, "Stat": "Average"}}
+    data = cloudwatch.get_metric_data(MetricDataQueries=[query], **between)
+    assert data["MetricDataResults"][0]["Values"] == [0.9, 0.5, 0.25]
 
 
 def test_an_isolated_job_cannot_fetch_its_code_from_s3(lab):
@@ -358,6 +389,14 @@ def test_operations_that_do_not_exist_or_do_not_run_here_are_refused(lab):
     with pytest.raises(SageMakerError, match="CreateAutoMLJob is not implemented"):
         lab.call("CreateAutoMLJob", {})
     assert unknown.value.code == "UnknownOperationException"
+
+
+def test_jobs_that_start_at_the_same_moment_share_one_interpreter_directory(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(50):
+            directory = tmp_path / str(number)
+            found = set(pool.map(interpreter_directory, [directory] * 4))
+            assert found == {directory / "bin"}
 
 
 def _runs(pid):

@@ -1,18 +1,12 @@
-"""Reads labelled texts from CSV, TSV and JSON-lines files, one record or one reject at a time."""
+"""What a row of training data is, and how a record's fields become one or the reason why not."""
 
-import csv
-import io
-import json
 import math
 import re
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-JSON_LINES = (".json", ".jsonl")
-READABLE = (*DELIMITERS, *JSON_LINES)
+TRUE = (True, 1, "1", "1.0", "true")
+FALSE = (False, 0, "0", "0.0", "false")
 
 
 class DataError(ValueError):
@@ -20,183 +14,139 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class Row:
+    """A text or a pair of texts with its labels: just one unless the problem is multi-label."""
+
+    text: str
+    pair: str | None
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The names under which one record holds its text, its pair and its labels."""
+
+    text: str
+    pair: str | None
+    labels: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (self.text, *([] if self.pair is None else [self.pair]), *self.labels)
+
+
+@dataclass(frozen=True)
 class Columns:
-    """Which fields hold text and label; `auto` stands for `text` and `label`."""
+    """Which fields hold text, pair and labels; `auto` stands for `text` and `labels` or `label`.
+
+    With `one_hot`, each of its names is a label and `label` is not looked at.
+    """
 
     text: str = "auto"
     label: str = "auto"
     label_at_least: float | None = None
+    pair: str | None = None
+    multi_label: bool = False
+    label_delimiter: str | None = None
+    one_hot: tuple[str, ...] = ()
 
     @property
     def named(self) -> bool:
-        return (self.text, self.label) != ("auto", "auto")
+        return (self.text, self.label, self.pair) != ("auto", "auto", None)
 
     @property
-    def text_field(self) -> str:
-        return "text" if self.text == "auto" else self.text
+    def positional(self) -> bool:
+        """Digits are positions in a file without a header, counted from 0."""
+        return self.text.isdecimal()
 
-    @property
-    def label_field(self) -> str:
-        return "label" if self.label == "auto" else self.label
-
-
-@dataclass(frozen=True)
-class Row:
-    """One labelled text and the line it came from."""
-
-    text: str
-    label: str
-    file: str
-    line: int
+    def fields(self, names: Container[str]) -> Fields:
+        """The fields to read from a record that holds `names`."""
+        label = self.label
+        if label == "auto":
+            label = "labels" if self.multi_label and "labels" in names else "label"
+        text = "text" if self.text == "auto" else self.text
+        return Fields(text, self.pair, self.one_hot or (label,))
 
 
-@dataclass(frozen=True)
-class Reject:
-    """A line that holds no usable row, and why."""
-
-    file: str
-    line: int
-    reason: str
-
-
-@dataclass
-class Read:
-    """What a directory of files held."""
-
-    rows: list[Row] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    skipped_files: list[str] = field(default_factory=list)
-
-
-def read_directory(directory: Path, columns: Columns) -> Read:
-    """Read every CSV, TSV and JSON-lines file under `directory`, in the order of their names."""
-    found = Read()
-    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
-        name = path.relative_to(directory).as_posix()
-        if path.suffix.lower() not in READABLE:
-            found.skipped_files.append(name)
+def read_row(record: Mapping[str, object], fields: Fields, columns: Columns) -> Row | str:
+    """Return the row, or why the record holds none."""
+    texts = []
+    for name, what in ((fields.text, "text"), (fields.pair, "text pair")):
+        if name is None:
             continue
-        found.files.append(name)
-        for record in read_file(path, name, columns):
-            (found.rows if isinstance(record, Row) else found.rejects).append(record)  # type: ignore[arg-type]
-    if not found.files:
-        raise DataError(
-            f"no data under {directory}: files must end in {', '.join(READABLE)}, "
-            f"found {', '.join(found.skipped_files) or 'none'}"
-        )
-    return found
-
-
-def read_file(path: Path, name: str, columns: Columns) -> Iterator[Row | Reject]:
-    text = _decode(path.read_bytes())
-    suffix = path.suffix.lower()
-    if suffix in JSON_LINES:
-        yield from _read_json_lines(text, name, columns)
+        text = record[name]
+        if not isinstance(text, str):
+            return f"the {what} is {_kind(text)}, not a string"
+        texts.append(text.strip())
+        if not texts[-1]:
+            return f"empty {what}"
+    if columns.one_hot:
+        labels = _switched_on(record, columns)
+    elif columns.multi_label:
+        labels = _listed_labels(record[fields.labels[0]], columns)
     else:
-        yield from _read_delimited(text, name, columns, DELIMITERS[suffix])
+        labels = _only_label(record[fields.labels[0]], columns)
+    if isinstance(labels, str):
+        return labels
+    if not all(_encodable(part) for part in (*texts, *labels)):
+        return "not UTF-8, or half of a surrogate pair"
+    return Row(texts[0], texts[1] if len(texts) > 1 else None, labels)
 
 
-def _decode(content: bytes) -> str:
-    # Bytes that are not UTF-8 become lone surrogates, so that only their own row is rejected.
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    return content.decode("utf-8-sig", errors="surrogateescape")
+def is_switch(value: object) -> bool:
+    """Whether the value of a one-hot column is 0 or 1, as a number, a boolean or text."""
+    value = value.strip().lower() if isinstance(value, str) else value
+    return not isinstance(value, list | dict) and (value in TRUE or value in FALSE)
 
 
-def _read_json_lines(text: str, name: str, columns: Columns) -> Iterator[Row | Reject]:
-    # Only a line feed ends a line here: U+2028 and its like may stand inside a string.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            yield Reject(name, number, "not a JSON object on one line")
-            continue
-        if not isinstance(record, dict):
-            yield Reject(name, number, "not a JSON object on one line")
-            continue
-        missing = [f for f in (columns.text_field, columns.label_field) if f not in record]
-        if missing:
-            yield Reject(name, number, f"no field '{missing[0]}', found {_listed(record)}")
-            continue
-        yield _row(record[columns.text_field], record[columns.label_field], name, number, columns)
+def _switched_on(record: Mapping[str, object], columns: Columns) -> tuple[str, ...] | str:
+    labels = []
+    for name in columns.one_hot:
+        value = record[name]
+        if columns.label_at_least is not None:
+            number = _number(value)
+            if number is None:
+                return f"column '{name}' is {_kind(value)}, not a number"
+            on = number >= columns.label_at_least
+        elif is_switch(value):
+            on = (value.strip().lower() if isinstance(value, str) else value) in TRUE
+        else:
+            return f"column '{name}' is {_kind(value)}, not 0 or 1"
+        if on:
+            labels.append(name)
+    return tuple(labels)
 
 
-def _read_delimited(
-    text: str, name: str, columns: Columns, delimiter: str
-) -> Iterator[Row | Reject]:
-    text_at, label_at, width = 1, 0, 2
-    first = True
-    for number, cells in _records(text, delimiter):
-        if isinstance(cells, str):
-            first = False
-            yield Reject(name, number, cells)
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        if first:
-            first = False
-            header = [cell.strip() for cell in cells]
-            names = header if columns.named else [cell.lower() for cell in header]
-            if columns.text_field in names and columns.label_field in names:
-                text_at = names.index(columns.text_field)
-                label_at = names.index(columns.label_field)
-                width = len(header)
-                continue
-            if columns.named:
-                raise DataError(
-                    f"{name} line {number}: the header must hold '{columns.text_field}' and "
-                    f"'{columns.label_field}', found {_listed(header)}: set the text and the label "
-                    "column to names that are there"
-                )
-        if len(cells) != width:
-            yield Reject(name, number, f"{len(cells)} columns instead of {width}")
-            continue
-        yield _row(cells[text_at], cells[label_at], name, number, columns)
+def _listed_labels(value: object, columns: Columns) -> tuple[str, ...] | str:
+    if isinstance(value, list):
+        parts = value
+    elif isinstance(value, str) and columns.label_delimiter is not None:
+        parts = [part for part in value.split(columns.label_delimiter) if part.strip()]
+    elif isinstance(value, str) and not value.strip():
+        parts = []
+    else:
+        parts = [value]
+    names = [_class_name(part) for part in parts]
+    if None in names:
+        wrong = parts[names.index(None)]
+        return f"a label is {_kind(wrong)}, not a string or a number"
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
-def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield (line number, cells), or (line number, reason) for a line that does not parse.
-
-    After a broken quote the parser resumes on the very next line, so one bad line costs no other.
-    """
-    csv.field_size_limit(sys.maxsize)
-    lines = list(io.StringIO(text, newline=""))
-    start = 0
-    while start < len(lines):
-        rest = map(lines.__getitem__, range(start, len(lines)))
-        reader = csv.reader(rest, delimiter=delimiter, strict=True)
-        consumed = 0
-        try:
-            for cells in reader:
-                yield start + consumed + 1, cells
-                consumed = reader.line_num
-            return
-        except csv.Error as error:
-            yield start + consumed + 1, f"quotes do not match ({error})"
-        start += consumed + 1
+def _only_label(value: object, columns: Columns) -> tuple[str, ...] | str:
+    if columns.label_at_least is not None:
+        number = _number(value)
+        if number is None:
+            return f"the label is {_kind(value)}, not a number"
+        return (str(int(number >= columns.label_at_least)),)
+    name = _class_name(value)
+    if name is None:
+        way_out = ": set problem: multi-label" if isinstance(value, list) else ""
+        return f"the label is {_kind(value)}, not a string or a number{way_out}"
+    return (name,)
 
 
-def _row(text: object, label: object, name: str, line: int, columns: Columns) -> Row | Reject:
-    if not isinstance(text, str):
-        return Reject(name, line, f"the text is {_kind(text)}, not a string")
-    if not text.strip():
-        return Reject(name, line, "empty text")
-    class_name = _class_name(label, columns.label_at_least)
-    if class_name is None:
-        wanted = "a number" if columns.label_at_least is not None else "a string or a number"
-        return Reject(name, line, f"the label is {_kind(label)}, not {wanted}")
-    if not _encodable(text) or not _encodable(class_name):
-        return Reject(name, line, "not valid Unicode: save the file as UTF-8")
-    return Row(text.strip(), class_name, name, line)
-
-
-def _class_name(label: object, at_least: float | None) -> str | None:
-    if at_least is not None:
-        number = _number(label)
-        return None if number is None else str(int(number >= at_least))
+def _class_name(label: object) -> str | None:
     if isinstance(label, bool):
         return str(label).lower()
     if isinstance(label, str | int | float):
@@ -226,8 +176,12 @@ def _encodable(text: str) -> bool:
 def _kind(value: object) -> str:
     if value is None or value == "":
         return "missing"
-    return f"'{value}'"[:60] if isinstance(value, str) else f"a JSON {type(value).__name__}"
+    if isinstance(value, str):
+        return f"'{value}'"[:60]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"the number {value}"[:60]
+    return f"a JSON {type(value).__name__}"
 
 
-def _listed(names: object) -> str:
+def listed(names: object) -> str:
     return ", ".join(f"'{name}'" for name in list(names)[:12]) or "none"  # type: ignore[call-overload]

@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prepare import SPLITS
@@ -127,7 +128,7 @@ def test_files_of_every_form_are_read_together(prepare):
             "LICENCE.txt": "not data",
         }
     )
-    assert report["files"] == ["a.csv", "c.csv", "d.jsonl", "deep/b.tsv"]
+    assert [file["name"] for file in report["files"]] == ["a.csv", "c.csv", "d.jsonl", "deep/b.tsv"]
     assert report["skipped_files"] == ["LICENCE.txt"]
     assert report["read"] == 16
     found = {(row["label"], row["text"]) for row in all_rows(target)}
@@ -256,6 +257,18 @@ REFUSED = {
     ),
     "named columns, no header": (filler(20), ["--label-column=category"], "'category'", "line 1"),
     "label no number": (filler(20).replace("0,", "x,"), ["--label-at-least=1"], "not a number"),
+    "position beyond": (filler(20), ["--text-column=2", "--label-column=0"], "line 1", "at most 1"),
+    "name beside position": (
+        filler(20),
+        ["--text-column=1"],
+        "no column 'label'",
+        "a position too",
+    ),
+    "no mark": (filler(20).encode("utf-16-le"), [], "data.csv line 1", "UTF-16", "save the file"),
+    "delimiter": (filler(20), ["--label-delimiter=,"], "set problem: multi-label"),
+    "star": ("text,a,b\n", ["--label-column=*"], "set problem: multi-label"),
+    "half of tokens": (filler(20), ["--max-length=64"], "--base", "give both or neither"),
+    "no base": (filler(20), ["--base=/none", "--max-length=64"], "--base /none", "Stage"),
 }
 
 
@@ -287,18 +300,22 @@ def test_arguments_out_of_range_are_refused(prepare, arguments):
         prepare({"a.csv": filler()}, *arguments)
 
 
-def test_prepare_runs_from_a_zip_on_the_path_with_the_standard_library_alone(tmp_path):
+def test_prepare_runs_from_a_zip_on_the_path_with_nothing_but_numpy(tmp_path):
     archive = tmp_path / "code.zip"
     with zipfile.ZipFile(archive, "w") as code:
         for path in (ROOT / "training").glob("*.py"):
             code.write(path, path.name)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "data.csv").write_text("1,only one class\n" * 3)
+    (tmp_path / "packages").mkdir()
+    installed = Path(np.__file__).parent
+    for folder in [installed, *installed.parent.glob("numpy.libs")]:
+        (tmp_path / "packages" / folder.name).symlink_to(folder)
     places = [f"--{name}={tmp_path / name}" for name in (*SPLITS, "report")]
     run = subprocess.run(
-        # -S: no site-packages, so that an import beyond the standard library fails.
+        # -S: no site-packages, so that an import beyond the standard library and numpy fails.
         [sys.executable, "-S", "-m", "prepare", f"--input={tmp_path / 'raw'}", *places],
-        env={**os.environ, "PYTHONPATH": str(archive)},
+        env={**os.environ, "PYTHONPATH": f"{archive}:{tmp_path / 'packages'}"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,0 +1,96 @@
+"""Finds the files of training data and the split each belongs to, and reads their rows."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from rows import Columns, DataError, Row, is_switch, listed
+from rows_delimited import DELIMITERS, named_records, read_delimited
+from rows_json import is_array, objects, read_json
+
+JSON = (".json", ".jsonl")
+READABLE = (*DELIMITERS, *JSON)
+SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {
+    "train": "train",
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    "test": "test",
+}
+LOOKED_AT = 1_000
+"""Rows of a file by which `*` finds the one-hot columns."""
+
+
+@dataclass
+class DataFile:
+    """A file and, once it is read, the digest of its bytes and how many rows it gave."""
+
+    path: Path
+    name: str
+    split: str
+    unit: str
+    rows: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def read(self, columns: Columns) -> Iterator[tuple[int, Row | str]]:
+        """Yield (line or element, row) or (line or element, why there is none)."""
+        read = read_json if self.path.suffix.lower() in JSON else read_delimited
+        yield from read(self.path, self.name, columns, self.digest)
+
+
+def find_files(directory: Path) -> tuple[list[DataFile], list[str]]:
+    """The files to read, in the order of their names, and the names of those skipped."""
+    files, skipped = [], []
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        name = path.relative_to(directory).as_posix()
+        if path.suffix.lower() not in READABLE:
+            skipped.append(name)
+            continue
+        files.append(DataFile(path, name, split_of(name), "element" if is_array(path) else "line"))
+    if not files:
+        raise DataError(
+            f"no data under {directory}: files must end in {', '.join(READABLE)}, "
+            f"found {', '.join(skipped) or 'none'}"
+        )
+    if all(file.split != "train" for file in files):
+        raise DataError(
+            f"no training data: {listed(file.name for file in files)} are by their names for "
+            f"{' and '.join(sorted({file.split for file in files}))}: add a file for training, or "
+            "rename one so that neither its top folder nor its name says otherwise"
+        )
+    return files, skipped
+
+
+def split_of(name: str) -> str:
+    """The split that a file's top folder, or at the root its stem, names; else train."""
+    top = Path(name).parts[0]
+    return SPLIT_NAMES.get((top if top != name else Path(name).stem).lower(), "train")
+
+
+def with_one_hot(columns: Columns, files: Iterable[DataFile]) -> Columns:
+    """Columns with the label columns that `*` stands for in the first training file."""
+    if columns.label != "*":
+        return columns
+    file = next(file for file in files if file.split == "train")
+    besides = columns.fields(()).all[:-1]
+    found: dict[str, bool] = {}
+    for record in islice(_plain_records(file, columns), LOOKED_AT):
+        for name, value in record.items():
+            found[name] = found.get(name, True) and name not in besides and is_switch(value)
+    names = tuple(name for name, is_one_hot in found.items() if is_one_hot)
+    if not names:
+        raise DataError(
+            f"{file.name}: label column '*' stands for the columns that hold only 0 and 1, of "
+            f"{listed(found)} none does: name the label columns, separated by commas"
+        )
+    return replace(columns, one_hot=names)
+
+
+def _plain_records(file: DataFile, columns: Columns) -> Iterator[dict[str, object]]:
+    if file.path.suffix.lower() in JSON:
+        yield from (r for _, r in objects(file.path, file.name) if isinstance(r, dict))
+        return
+    for _, cells, names in named_records(file.path, file.name, columns):
+        if not isinstance(cells, str) and len(cells) == len(names):
+            yield dict(zip(names, cells, strict=True))

@@ -1,33 +1,32 @@
-"""Measures a model artifact on held-out rows, with bootstrap errors and intervals."""
+"""Measures a packed model on held-out rows: evaluation.json for the gate, and the model card."""
 
 import argparse
 import json
+import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from safetensors import SafetensorError
 
-from artifact import unpack
-from metrics import ClassCounts, count, per_class, summary
+import card
+import card_html
+import card_markdown
+import comparison
+from bootstrap import CONFIDENCE, observed, resampled, rounded, spread
+from gate import GateError, Margin, Requirement, check_names, decide
+from metrics import per_class
+from predictions import ARTIFACT, MULTI_LABEL, SINGLE_LABEL, Classifier, Text, load, predict
+from ranking import areas
+from scored import Scored, calibration, counts_of, measure, names, rank_each
 
-CONFIDENCE = 0.95
-# Padded tokens per forward pass; small on a CPU, so that activations stay in its cache.
-TOKENS_PER_BATCH = {"cpu": 512, "cuda": 16384}
-RESAMPLES_AT_ONCE = 100
 # The matrix of a thousand classes would be a million lines of evaluation.json.
 MOST_CLASSES_IN_MATRIX = 200
+# What an archive, its files and its weights raise when they are not what they should be.
+UNREADABLE = (OSError, ValueError, EOFError, tarfile.TarError, SafetensorError)
 
 
 class EvaluationError(ValueError):
@@ -35,188 +34,271 @@ class EvaluationError(ValueError):
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Write evaluation.json and return what it holds."""
+    """Write evaluation.json, card.html and card.md; return what evaluation.json holds."""
     args = _arguments(argv)
-    with tempfile.TemporaryDirectory() as scratch:
-        model_dir = _unpack(args.model, Path(scratch))
-        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            model_dir, use_safetensors=True, local_files_only=True
-        ).eval()
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    texts, true = _read_rows(args.test / "rows.jsonl", labels)
-    predicted = predict(model, tokenizer, texts)
-    evaluation = evaluate(true, predicted, labels, args.resamples, args.seed)
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "evaluation.json").write_text(
-        json.dumps(evaluation, indent=2) + "\n", encoding="utf-8"
+    model = _load(args.model)
+    check_names(args.require, args.margin, names(model.problem, model.labels), model.problem)
+    rows = _read_rows(args.test)
+    texts, true = _texts(rows), _true(rows, model)
+    print(f"{len(rows)} rows, {len(model.labels)} classes, {model.problem}", flush=True)
+    candidate = _score(model, model, texts, true)
+    approved, skipped = _approved(args.approved, model, texts, true)
+    evaluation = evaluate(
+        candidate,
+        approved,
+        skipped=skipped,
+        version=args.approved_version,
+        resamples=args.resamples,
+        seed=args.seed,
+        requirements=args.require,
+        margin=args.margin,
     )
-    for name, metric in evaluation["metrics"].items():
-        low, high = metric["confidence_interval"]
-        print(f"{name} {metric['value']:.4f} [{low:.4f}, {high:.4f}]")
-        print(f"METRIC {name}={metric['value']:.6f}")
+    _write(args.output, evaluation, candidate, model, texts, args.examples)
+    _print(evaluation)
     return evaluation
 
 
 def evaluate(
-    true: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    labels: Sequence[str],
+    candidate: Scored,
+    approved: Scored | None = None,
+    *,
+    skipped: str | None = None,
+    version: str = "none",
     resamples: int,
     seed: int,
+    requirements: Sequence[Requirement] = (),
+    margin: Margin | None = None,
 ) -> dict[str, Any]:
-    """Compute all figures from class indices, both arrays of shape (rows,)."""
-    counts = count(true, predicted, len(labels))
-    values = summary(counts)
-    draws = _bootstrap(true, predicted, len(labels), resamples, seed)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    return {
-        "metrics": {
-            name: {
-                "value": round(float(values[name]), 6),
-                "standard_error": round(float(draws[name].std(ddof=1)), 6),
-                "confidence_interval": [
-                    round(float(bound), 6)
-                    for bound in np.percentile(draws[name], [tail, 100 - tail])
-                ],
-            }
-            for name in values
-        },
-        "rows": len(true),
+    """Everything that evaluation.json holds.
+
+    `approved` is the approved version on the same rows with its classes in the same order;
+    `skipped` says why there is none although a version is approved.
+    """
+    scored = [candidate] if approved is None else [candidate, approved]
+    measures = [measure(each) for each in scored]
+    values = [observed(each, candidate.rows) for each in measures]
+    draws = resampled(measures, candidate.rows, resamples, seed)
+    metrics = {}
+    for name, value in values[0].items():
+        error, interval = spread(draws[0][name])
+        metrics[name] = {
+            "value": value,
+            "standard_error": error if value is not None else None,
+            "confidence_interval": interval if value is not None else None,
+        }
+    compared: dict[str, Any] | None = None
+    if skipped is not None:
+        compared = {"version": version, "skipped": skipped}
+    elif approved is not None:
+        compared = comparison.compare(version, *values, draws)
+    evaluation = {
+        "metrics": metrics,
+        "problem": candidate.problem,
+        "rows": candidate.rows,
         "resamples": resamples,
         "confidence": CONFIDENCE,
         "seed": seed,
-        "per_class": _per_class(counts, labels),
-        "confusion_matrix": _confusion_matrix(true, predicted, labels),
+        "per_class": _per_class(candidate),
+    }
+    if not candidate.multi_label:
+        evaluation["confusion_matrix"] = _confusion_matrix(candidate)
+    return {
+        **evaluation,
+        "calibration": calibration(candidate),
+        "comparison": compared,
+        "gate": decide(requirements, margin, metrics, compared, candidate.rows),
     }
 
 
-def _bootstrap(
-    true: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    classes: int,
-    resamples: int,
-    seed: int,
-) -> dict[str, NDArray[np.float64]]:
-    """Score resamples of the rows, drawn with replacement.
-
-    A resample matters only by how often each (true, predicted) pair is in it, and these counts are
-    multinomial: so they are drawn as such instead of row by row.
-    """
-    cells, times = np.unique(np.stack([true, predicted], axis=1), axis=0, return_counts=True)
-    of_true, of_predicted = cells.T
-    hit = of_true == of_predicted
-    random = np.random.default_rng(seed)
-    parts = []
-    for start in range(0, resamples, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, resamples - start)
-        drawn = random.multinomial(len(true), times / len(true), size=size).astype(float)
-        counts = ClassCounts(
-            hits=_per_resample(drawn * hit, of_true, classes),
-            support=_per_resample(drawn, of_true, classes),
-            predicted=_per_resample(drawn, of_predicted, classes),
+def _load(directory: Path) -> Classifier:
+    if not (directory / ARTIFACT).is_file():
+        raise EvaluationError(f"no {ARTIFACT} in {directory}: --model takes its directory")
+    try:
+        model = load(directory)
+    except UNREADABLE as error:
+        raise EvaluationError(f"--model: {ARTIFACT} holds no classifier: {error}") from error
+    if model.problem not in (SINGLE_LABEL, MULTI_LABEL):
+        raise EvaluationError(
+            f"the model's problem is '{model.problem}', "
+            f"only {SINGLE_LABEL} and {MULTI_LABEL} classifiers can be measured"
         )
-        parts.append(summary(counts))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return model
 
 
-def _per_resample(
-    drawn: NDArray[np.float64], class_of: NDArray[np.int64], classes: int
-) -> NDArray[np.float64]:
-    """Sum counts of shape (resamples, cells) by the cells' class, to (resamples, classes)."""
-    return np.stack([np.bincount(class_of, weights=row, minlength=classes) for row in drawn])
-
-
-def _confusion_matrix(
-    true: NDArray[np.int64], predicted: NDArray[np.int64], labels: Sequence[str]
-) -> dict[str, Any] | None:
-    if len(labels) > MOST_CLASSES_IN_MATRIX:
-        return None
-    matrix = np.zeros((len(labels), len(labels)), dtype=int)
-    np.add.at(matrix, (true, predicted), 1)
-    return {"labels": list(labels), "true_by_predicted": matrix.tolist()}
-
-
-def predict(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
-) -> NDArray[np.int64]:
-    """Class indices of texts, in their order; batches hold texts of like length."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
-    encoded = tokenizer(list(texts), truncation=True)
-    pad = DataCollatorWithPadding(tokenizer)
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    predicted = np.empty(len(texts), dtype=np.int64)
-    for batch in _batches(lengths, TOKENS_PER_BATCH[device]):
-        inputs = pad([{name: values[i] for name, values in encoded.items()} for i in batch])
-        with torch.inference_mode():
-            predicted[batch] = model(**inputs.to(device)).logits.argmax(dim=-1).cpu().numpy()
-    return predicted
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and (len(batch) + 1) * lengths[index] > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    yield batch
-
-
-def _unpack(directory: Path, scratch: Path) -> Path:
-    archive = directory / "model.tar.gz"
-    if not archive.is_file():
-        raise EvaluationError(f"no model.tar.gz in {directory}: --model takes its directory")
-    unpack(archive, scratch)
-    return scratch
-
-
-def _read_rows(path: Path, labels: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    index = {label: i for i, label in enumerate(labels)}
+def _read_rows(directory: Path) -> list[dict[str, Any]]:
+    path = directory / "rows.jsonl"
+    if not path.is_file():
+        raise EvaluationError(f"no rows.jsonl in {directory}: --test takes its directory")
     with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+        rows = [json.loads(line) for line in file if line.strip()]
     if not rows:
         raise EvaluationError(f"{path.name} in {path.parent} holds no rows")
-    unknown = sorted({row["label"] for row in rows} - index.keys())
+    return rows
+
+
+def _texts(rows: Sequence[dict[str, Any]]) -> list[Text]:
+    if "text_pair" in rows[0]:
+        return [(row["text"], row["text_pair"]) for row in rows]
+    return [row["text"] for row in rows]
+
+
+def _true(rows: Sequence[dict[str, Any]], model: Classifier) -> np.ndarray:
+    """Class indices, or of a multi-label model booleans of shape (rows, labels)."""
+    wanted = "labels" if model.problem == MULTI_LABEL else "label"
+    if any(wanted not in row for row in rows):
+        raise EvaluationError(
+            f"the model is {model.problem}, so each row needs '{wanted}', "
+            f"found {', '.join(sorted(rows[0]))}: evaluate it on rows prepared for its problem"
+        )
+    at = {label: i for i, label in enumerate(model.labels)}
+    of_row = [row["labels"] if wanted == "labels" else [row["label"]] for row in rows]
+    unknown = sorted({label for labels in of_row for label in labels} - at.keys())
     if unknown:
         raise EvaluationError(
-            f"the model knows the classes {list(labels)}, the rows also hold {unknown}: "
+            f"the model knows the classes {list(model.labels)}, the rows also hold {unknown}: "
             "evaluate it on rows of the data set that it was trained on"
         )
-    return [row["text"] for row in rows], np.array([index[row["label"]] for row in rows])
+    if wanted == "label":
+        return np.array([at[row["label"]] for row in rows])
+    true = np.zeros((len(rows), len(at)), dtype=bool)
+    for i, labels in enumerate(of_row):
+        true[i, [at[label] for label in labels]] = True
+    return true
 
 
-def _per_class(counts: ClassCounts, labels: Sequence[str]) -> dict[str, dict[str, float]]:
+def _score(model: Classifier, like: Classifier, texts: Sequence[Text], true: np.ndarray) -> Scored:
+    """Predict rows, with the classes in the order of `like`."""
+    order = comparison.columns(like, model)
+    probabilities = predict(model.model, model.tokenizer, texts, model.problem)
+    if not np.isfinite(probabilities).all():
+        raise EvaluationError(
+            "the model's scores are not numbers: its training diverged, lower learning_rate"
+        )
+    return Scored(like.problem, like.labels, true, probabilities[:, order], model.thresholds[order])
+
+
+def _approved(
+    directory: Path | None, candidate: Classifier, texts: Sequence[Text], true: np.ndarray
+) -> tuple[Scored | None, str | None]:
+    """The approved version on the same rows, or why it is not comparable; neither where none is."""
+    if directory is None or not (directory / ARTIFACT).is_file():
+        return None, None
+    try:
+        model = load(directory)
+    except UNREADABLE as error:
+        return None, f"its {ARTIFACT} cannot be read: {_first_line(error)}"
+    reason = comparison.why_not(candidate, model)
+    if reason is not None:
+        return None, reason
+    return _score(model, candidate, texts, true), None
+
+
+def _per_class(scored: Scored) -> dict[str, dict[str, Any]]:
+    counts = counts_of(scored)
     figures = per_class(counts)
-    return {
-        label: {
-            **{name: round(float(values[i]), 6) for name, values in figures.items()},
-            "support": int(counts.support[i]),
-        }
-        for i, label in enumerate(labels)
-    }
+    once = np.ones((scored.rows, 1), dtype=np.float32)
+    found: dict[str, dict[str, Any]] = {}
+    for i, (label, ranking) in enumerate(zip(scored.labels, rank_each(scored), strict=True)):
+        of_label: dict[str, Any] = {n: rounded(values[i]) for n, values in figures.items()}
+        of_label["support"] = int(counts.support[i])
+        of_label["predicted"] = int(counts.predicted[i])
+        if scored.multi_label:
+            of_label["threshold"] = rounded(scored.thresholds[i])
+        roc_auc, precision = (None, None) if ranking is None else areas(ranking, once)
+        of_label["roc_auc"] = None if roc_auc is None else rounded(roc_auc[0])
+        of_label["average_precision"] = None if precision is None else rounded(precision[0])
+        found[label] = of_label
+    return found
+
+
+def _confusion_matrix(scored: Scored) -> dict[str, Any] | None:
+    if len(scored.labels) > MOST_CLASSES_IN_MATRIX:
+        return None
+    matrix = np.zeros((len(scored.labels), len(scored.labels)), dtype=int)
+    np.add.at(matrix, (scored.true, scored.predicted), 1)
+    return {"labels": list(scored.labels), "true_by_predicted": matrix.tolist()}
+
+
+def _write(
+    directory: Path,
+    evaluation: dict[str, Any],
+    scored: Scored,
+    model: Classifier,
+    texts: Sequence[Text],
+    examples: int,
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    document = json.dumps(evaluation, indent=2, ensure_ascii=False, allow_nan=False)
+    (directory / "evaluation.json").write_text(document + "\n", encoding="utf-8")
+    page = card.describe(evaluation, scored, model.record, texts, examples=examples)
+    (directory / "card.html").write_text(card_html.render(page), encoding="utf-8")
+    (directory / "card.md").write_text(card_markdown.render(page), encoding="utf-8")
+
+
+def _print(evaluation: dict[str, Any]) -> None:
+    for name, metric in evaluation["metrics"].items():
+        if metric["value"] is None:
+            print(f"{name} is not defined on these rows")
+            continue
+        low, high = metric["confidence_interval"]
+        print(f"{name} {metric['value']:.4f} [{low:.4f}, {high:.4f}]")
+        print(f"METRIC {name}={metric['value']:.6f}")
+    gate = evaluation["gate"]
+    print(f"gate {'passed' if gate['passed'] else 'failed'}: {gate['message']}", flush=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="evaluate", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--model", type=Path, required=True, help="directory of model.tar.gz")
+    parser.add_argument("--model", type=Path, required=True, help=f"directory of {ARTIFACT}")
     parser.add_argument("--test", type=Path, required=True, help="directory of rows.jsonl")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resamples", type=_resamples, default=1000)
     parser.add_argument("--seed", type=int, default=13)
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--approved", type=Path, help=f"directory of the approved version's {ARTIFACT}, if any"
+    )
+    parser.add_argument("--approved-version", default="none")
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="METRIC:OF:AT_LEAST",
+        help="what the gate asks; OF is value, or lower for the lower end of the interval",
+    )
+    parser.add_argument(
+        "--margin", metavar="METRIC:MARGIN", help="by how much to exceed the approved version"
+    )
+    parser.add_argument(
+        "--examples", type=_examples, default=20, help="mistakes in card.html; 0 keeps texts out"
+    )
+    args = parser.parse_args(argv)
+    args.require = [Requirement.parse(text) for text in args.require]
+    args.margin = None if args.margin is None else Margin.parse(args.margin)
+    return args
 
 
 def _resamples(text: str) -> int:
+    return _at_least(2, text)
+
+
+def _examples(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
     number = int(text)
-    if number < 2:
-        raise argparse.ArgumentTypeError(f"must be at least 2, got {text}")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
     return number
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         main()
-    except EvaluationError as error:
+    except (EvaluationError, GateError) as error:
         sys.exit(f"evaluate: {error}")

@@ -1,4 +1,4 @@
-"""Accuracy and macro-averaged precision, recall and f1 from counts per class."""
+"""Precision, recall, f1 and their averages from counts per class, of one or many resamples."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,13 @@ Counts = NDArray[np.float64]
 class ClassCounts:
     """How often each class was right, true and predicted; the last axis is the class.
 
-    Leading axes are allowed, so that a thousand resamples are scored at once.
+    Leading axes are allowed, so that a thousand resamples are scored at once. Of a multi-label
+    problem a label counts as right where it is both true and predicted.
     """
 
     hits: Counts
     support: Counts
     predicted: Counts
-
-
-def count(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> ClassCounts:
-    """Count class indices, both arrays of shape (rows,)."""
-    return ClassCounts(
-        hits=np.bincount(true[true == predicted], minlength=classes).astype(float),
-        support=np.bincount(true, minlength=classes).astype(float),
-        predicted=np.bincount(predicted, minlength=classes).astype(float),
-    )
 
 
 def per_class(counts: ClassCounts) -> dict[str, Counts]:
@@ -38,16 +30,28 @@ def per_class(counts: ClassCounts) -> dict[str, Counts]:
     }
 
 
-def summary(counts: ClassCounts) -> dict[str, Counts]:
-    """Accuracy, and the means over the classes that are true or predicted at least once."""
+def averages(counts: ClassCounts) -> dict[str, Counts]:
+    """Macro (`f1`), micro (`f1_micro`) and weighted (`f1_weighted`) f1, precision and recall.
+
+    macro: the mean over the classes that are true or predicted at least once.
+    micro: the figure of the summed counts; of a single-label problem all three are the accuracy.
+    weighted: the mean over classes, each as often as it is true.
+    """
+    of_class = per_class(counts)
     seen = (counts.support + counts.predicted) > 0
-    macro = {
-        name: (values * seen).sum(axis=-1) / seen.sum(axis=-1)
-        for name, values in per_class(counts).items()
+    summed = ClassCounts(
+        *(part.sum(axis=-1) for part in (counts.hits, counts.support, counts.predicted))
+    )
+    micro = per_class(summed)
+    names = ("f1", "precision", "recall")
+    macro = {n: _ratio(of_class[n].sum(axis=-1), seen.sum(axis=-1)) for n in names}
+    weighted = {
+        f"{n}_weighted": _ratio((of_class[n] * counts.support).sum(axis=-1), summed.support)
+        for n in names
     }
-    accuracy = counts.hits.sum(axis=-1) / counts.support.sum(axis=-1)
-    return {"accuracy": accuracy, **{name: macro[name] for name in ("f1", "precision", "recall")}}
+    return {**macro, **{f"{n}_micro": micro[n] for n in names}, **weighted}
 
 
 def _ratio(part: Counts, whole: Counts) -> Counts:
-    return np.divide(part, whole, out=np.zeros_like(part, dtype=float), where=whole > 0)
+    part = np.asarray(part, dtype=float)
+    return np.divide(part, whole, out=np.zeros_like(part), where=np.asarray(whole) > 0)

@@ -1,98 +1,179 @@
-"""Figures against scikit-learn, errors against resampling row by row; run under both versions."""
+"""Figures against scikit-learn, and the script on real artifacts; run under every version."""
 
 import json
-import tracemalloc
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
     confusion_matrix,
     precision_recall_fscore_support,
+    roc_auc_score,
 )
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from evaluate import EvaluationError, evaluate, main, predict
-from metrics import count, summary
+from evaluate import EvaluationError, evaluate, main
+from gate import GateError
+from predictions import predict
+from scored import Scored
 from tests.inference import tiny
+from tests.training.scored_rows import multi, single
+
+TRAINING = Path(__file__).parents[2] / "training"
+LABELS = ("billing", "delivery", "returns")
+TEXTS = [
+    "my parcel is late",
+    "my bill was charged twice",
+    "refund the shoes please",
+    "the app crashes",
+    "where is the courier",
+    "why was my card charged a fee",
+]
 
 
-def some_predictions(rows, classes, right, seed):
-    random = np.random.default_rng(seed)
-    true = random.integers(0, classes, rows)
-    noise = random.integers(0, classes, rows)
-    return true, np.where(random.random(rows) < right, true, noise)
+def given(true, predicted, classes):
+    """Single-label rows that are answered with certainty."""
+    labels = tuple(f"class {i}" for i in range(classes))
+    probabilities = np.eye(classes)[predicted]
+    return Scored("single-label", labels, np.asarray(true), probabilities, np.full(classes, 0.5))
+
+
+def averages(true, predicted, seen):
+    wanted = {}
+    for average, suffix in (("macro", ""), ("micro", "_micro"), ("weighted", "_weighted")):
+        of = precision_recall_fscore_support(
+            true, predicted, labels=seen, average=average, zero_division=0
+        )
+        wanted |= {f"{n}{suffix}": of[i] for i, n in enumerate(("precision", "recall", "f1"))}
+    return wanted
+
+
+def check_per_class(found, scored, each):
+    for i, label in enumerate(scored.labels):
+        of_label = found["per_class"][label]
+        figures = [of_label[n] for n in ("precision", "recall", "f1", "support")]
+        assert figures == pytest.approx([column[i] for column in each], abs=1e-6)
+        positive = scored.is_true(i)
+        if positive.all() or not positive.any():
+            assert (of_label["roc_auc"], of_label["average_precision"]) == (None, None)
+            continue
+        scores = scored.probabilities[:, i]
+        assert of_label["roc_auc"] == pytest.approx(roc_auc_score(positive, scores), abs=1e-6)
+        assert of_label["average_precision"] == pytest.approx(
+            average_precision_score(positive, scores), abs=1e-6
+        )
+
+
+def error_bin_by_bin(probabilities, outcomes):
+    total = 0.0
+    for start in range(15):
+        inside = (probabilities >= start / 15) & (
+            (probabilities < (start + 1) / 15) | (start == 14)
+        )
+        if inside.any():
+            total += abs(outcomes[inside].mean() - probabilities[inside].mean()) * inside.sum()
+    return total / len(probabilities)
 
 
 @pytest.mark.parametrize(
-    ("true", "predicted"),
+    "scored",
     [
-        some_predictions(300, 5, 0.7, 1),
-        (np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])),
+        single(300, "abcde", 1.5, seed=1),
+        given([0, 0, 1, 1], [0, 1, 1, 1], 2),
         # A class that is never predicted, one that is never true, one that is neither.
-        (np.array([0, 1, 1, 0]), np.array([0, 0, 2, 0])),
-        (np.array([3, 3]), np.array([3, 3])),
+        given([0, 1, 1, 0], [0, 0, 2, 0], 4),
+        given([3, 3], [3, 3], 5),
     ],
 )
-def test_figures_equal_scikit_learn_s(true, predicted):
-    labels = [f"class {i}" for i in range(5)]
-    found = evaluate(true, predicted, labels, resamples=10, seed=0)
-    seen = sorted({*true, *predicted})
-    each = precision_recall_fscore_support(true, predicted, labels=range(5), zero_division=0)
-    macro = [
-        np.mean(figures)
-        for figures in precision_recall_fscore_support(
-            true, predicted, labels=seen, zero_division=0
-        )[:3]
-    ]
+def test_single_label_figures_equal_scikit_learn_s(scored):
+    found = evaluate(scored, resamples=10, seed=0)
+    classes = range(len(scored.labels))
+    true, predicted = scored.true, scored.predicted
+    wanted = {
+        "accuracy": accuracy_score(true, predicted),
+        **averages(true, predicted, sorted({*true, *predicted})),
+        "ece": error_bin_by_bin(scored.probabilities.max(axis=1), scored.right),
+    }
+    ranked = [c for c in classes if 0 < scored.is_true(c).sum() < scored.rows]
+    for name, of in (("roc_auc", roc_auc_score), ("average_precision", average_precision_score)):
+        each = [of(scored.is_true(c), scored.probabilities[:, c]) for c in ranked]
+        wanted[name] = np.mean(each) if each else None
+    if len(scored.labels) == 2:
+        binary = precision_recall_fscore_support(true, predicted, average="binary", pos_label=1)
+        wanted |= dict(
+            zip(("precision_binary", "recall_binary", "f1_binary"), binary[:3], strict=True)
+        )
     values = {name: metric["value"] for name, metric in found["metrics"].items()}
-    wanted = dict(zip(("precision", "recall", "f1"), macro, strict=True))
-    assert values == pytest.approx(
-        {"accuracy": accuracy_score(true, predicted), **wanted}, abs=1e-6
+    assert values.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert values[name] == (None if value is None else pytest.approx(value, abs=1e-6)), name
+    each = precision_recall_fscore_support(true, predicted, labels=classes, zero_division=0)
+    check_per_class(found, scored, each)
+    matrix = confusion_matrix(true, predicted, labels=classes)
+    assert found["confusion_matrix"] == {
+        "labels": list(scored.labels),
+        "true_by_predicted": matrix.tolist(),
+    }
+
+
+def test_multi_label_figures_equal_scikit_learn_s():
+    scored = multi(400, "abcdef", seed=5)
+    found = evaluate(scored, resamples=10, seed=0)
+    true, predicted = scored.true, scored.predicted
+    wanted = {
+        "accuracy": accuracy_score(true, predicted),
+        **averages(true, predicted, range(6)),
+        "roc_auc": roc_auc_score(true, scored.probabilities, average="macro"),
+        "average_precision": average_precision_score(true, scored.probabilities, average="macro"),
+        "ece": error_bin_by_bin(scored.probabilities.ravel(), true.ravel()),
+    }
+    values = {name: metric["value"] for name, metric in found["metrics"].items()}
+    assert values == pytest.approx(wanted, abs=1e-6)
+    each = precision_recall_fscore_support(true, predicted, zero_division=0)
+    check_per_class(found, scored, each)
+    assert [of["threshold"] for of in found["per_class"].values()] == list(scored.thresholds)
+    assert "confusion_matrix" not in found
+
+
+def test_a_label_that_reaches_its_threshold_is_predicted():
+    scored = Scored(
+        "multi-label",
+        ("a", "b"),
+        np.array([[True, True]]),
+        np.array([[0.3, 0.3]]),
+        np.array([0.3, 0.31]),
     )
-    for i, label in enumerate(labels):
-        figures = [found["per_class"][label][n] for n in ("precision", "recall", "f1", "support")]
-        assert figures == pytest.approx([column[i] for column in each], abs=1e-6)
-    matrix = confusion_matrix(true, predicted, labels=range(5))
-    assert found["confusion_matrix"] == {"labels": labels, "true_by_predicted": matrix.tolist()}
+    assert scored.predicted.tolist() == [[True, False]]
 
 
-def test_errors_and_intervals_equal_those_of_resampling_row_by_row():
-    true, predicted = some_predictions(200, 3, 0.6, 2)
-    found = evaluate(true, predicted, ["a", "b", "c"], resamples=4000, seed=1)["metrics"]
-    random = np.random.default_rng(5)
-    draws = {name: [] for name in found}
-    for _ in range(4000):
-        rows = random.integers(0, 200, 200)
-        for name, value in summary(count(true[rows], predicted[rows], 3)).items():
-            draws[name].append(float(value))
-    for name, metric in found.items():
-        low, high = np.percentile(draws[name], [2.5, 97.5])
-        assert metric["standard_error"] == pytest.approx(np.std(draws[name]), rel=0.06)
-        assert metric["confidence_interval"] == pytest.approx([low, high], abs=0.01)
-        assert low < metric["value"] < high
+def test_the_reliability_diagram_holds_every_row():
+    scored = single(300, "abc", seed=4)
+    bins = evaluate(scored, resamples=5, seed=0)["calibration"]["bins"]
+    assert sum(b["members"] for b in bins) == 300
+    right = sum(b["members"] * b["outcome"] for b in bins if b["members"])
+    assert right == pytest.approx(scored.right.sum(), abs=0.01)
 
 
-def test_thousands_of_classes_are_measured_in_little_memory():
-    classes = 4000
-    true, predicted = some_predictions(8000, classes, 0.6, 4)
-    tracemalloc.start()
-    found = evaluate(true, predicted, [f"c{i}" for i in range(classes)], resamples=20, seed=1)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 100e6
-    assert found["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(true == predicted))
-    assert found["confusion_matrix"] is None
-    assert len(found["per_class"]) == classes
-
-
-def test_the_seed_repeats_the_intervals():
-    true, predicted = some_predictions(100, 4, 0.5, 3)
-    one, again, other = (
-        evaluate(true, predicted, list("abcd"), resamples=250, seed=seed) for seed in (1, 1, 2)
-    )
-    assert one == again
-    assert one["metrics"] != other["metrics"]
+def test_the_difference_is_of_paired_rows():
+    better = single(300, "abc", 2.0, seed=8)
+    worse = single(300, "abc", 1.0, seed=9, true=better.true)
+    both = evaluate(better, worse, version="3", resamples=300, seed=0)["comparison"]
+    accuracy = both["metrics"]["accuracy"]
+    assert both["version"] == "3"
+    difference = np.mean(better.right) - np.mean(worse.right)
+    assert accuracy["difference"] == pytest.approx(difference, abs=1e-6)
+    low, high = accuracy["confidence_interval"]
+    assert low < difference < high
+    alike = evaluate(better, better, version="3", resamples=300, seed=0)["comparison"]
+    assert {m["difference"] for m in alike["metrics"].values()} == {0.0}
+    assert {m["standard_error"] for m in alike["metrics"].values()} == {0.0}
 
 
 def test_predictions_keep_their_order_whatever_the_batches(tmp_path, monkeypatch):
@@ -100,10 +181,147 @@ def test_predictions_keep_their_order_whatever_the_batches(tmp_path, monkeypatch
     model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     words = AutoTokenizer.from_pretrained(directory)
     texts = ["refund", "my parcel is late " * 20, "the app", "", "my bill was charged twice"] * 5
-    one_by_one = [int(predict(model, words, [text])[0]) for text in texts]
-    assert len(set(one_by_one)) > 1
-    monkeypatch.setitem(__import__("evaluate").TOKENS_PER_BATCH, "cpu", 70)
-    assert predict(model, words, texts).tolist() == one_by_one
+    one_by_one = np.concatenate([predict(model, words, [text]) for text in texts])
+    monkeypatch.setitem(sys.modules["predictions"].TOKENS_PER_BATCH, "cpu", 70)
+    together = predict(model, words, texts)
+    np.testing.assert_allclose(together, one_by_one, atol=1e-5)
+    np.testing.assert_allclose(together.sum(axis=1), 1)
+    assert len(set(together[:, 0].round(4))) > 3
+    each = predict(model, words, texts, "multi-label")
+    assert np.abs(each.sum(axis=1) - 1).max() > 0.01
+    pairs = predict(model, words, [(text, "refund the shoes") for text in texts])
+    assert np.abs(pairs - together).max() > 0.01
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny.classifier(tmp_path_factory.mktemp("weights"), labels=LABELS)
+
+
+@pytest.fixture
+def packed(tmp_path, weights):
+    """Pack an artifact with other members of config.json and a lectern.json; give its directory."""
+
+    def pack(name="model", record=None, **config):
+        directory = tmp_path / f"{name}-files"
+        shutil.copytree(weights, directory)
+        path = directory / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+        if record is not None:
+            (directory / "lectern.json").write_text(json.dumps(record))
+        (tmp_path / name).mkdir()
+        shutil.make_archive(str(tmp_path / name / "model"), "gztar", directory)
+        return tmp_path / name
+
+    return pack
+
+
+@pytest.fixture
+def test_rows(tmp_path):
+    def write(rows):
+        (tmp_path / "test").mkdir(exist_ok=True)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "test" / "rows.jsonl").write_text(lines)
+        return tmp_path / "test"
+
+    return write
+
+
+ROWS = [{"text": t, "label": LABELS[i % 3]} for i, t in enumerate(TEXTS * 4)]
+
+
+def run(model, test, output, *more):
+    return main(
+        [f"--model={model}", f"--test={test}", f"--output={output}", "--resamples=20", *more]
+    )
+
+
+def test_the_script_writes_figures_and_both_cards(tmp_path, packed, test_rows, capsys):
+    found = run(packed(), test_rows(ROWS), tmp_path / "out", "--require=accuracy:value:0")
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == found
+    assert (found["problem"], found["rows"], found["comparison"]) == ("single-label", 24, None)
+    assert found["gate"]["passed"] == 1
+    assert (tmp_path / "out" / "card.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "out" / "card.md").read_text().startswith("---\n")
+    printed = capsys.readouterr().out
+    value = found["metrics"]["accuracy"]["value"]
+    assert f"METRIC accuracy={value:.6f}\n" in printed
+    assert "gate passed: accuracy is" in printed
+
+
+def test_the_script_runs_from_its_zip_and_a_failed_gate_is_no_failed_job(
+    tmp_path, packed, test_rows
+):
+    with zipfile.ZipFile(tmp_path / "training.zip", "w") as archive:
+        for path in TRAINING.glob("*.py"):
+            archive.write(path, path.name)
+    command = [
+        *(sys.executable, "-m", "evaluate", f"--model={packed()}", f"--test={test_rows(ROWS)}"),
+        *(f"--output={tmp_path / 'out'}", "--resamples=20", "--require=accuracy:value:1"),
+        *(f"--approved={tmp_path}", "--approved-version=none", "--margin=accuracy:0.005"),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "training.zip")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    gate = json.loads((tmp_path / "out" / "evaluation.json").read_text())["gate"]
+    assert gate["passed"] == 0
+    assert gate["message"].endswith("at least 1 is asked")
+    assert (tmp_path / "out" / "card.html").stat().st_size > 5000
+
+
+def test_a_multi_label_model_uses_the_thresholds_of_its_artifact(tmp_path, packed, test_rows):
+    rows = [{"text": t, "labels": list(LABELS[: i % 3])} for i, t in enumerate(TEXTS)]
+    record = {"thresholds": {"billing": 0.0, "delivery": 1.1}}
+    model = packed(record=record, problem_type="multi_label_classification")
+    found = run(model, test_rows(rows), tmp_path / "out")
+    assert found["problem"] == "multi-label"
+    of = found["per_class"]
+    assert [of[label]["threshold"] for label in LABELS] == [0.0, 1.1, 0.5]
+    assert [of[label]["predicted"] for label in LABELS[:2]] == [len(TEXTS), 0]
+    assert [of[label]["support"] for label in LABELS] == [4, 2, 0]
+
+
+def test_the_approved_version_is_measured_on_the_same_rows_by_class_name(
+    tmp_path, packed, test_rows
+):
+    other_order = {"id2label": dict(enumerate(LABELS[::-1])), "label2id": {}}
+    approved = packed("approved", **other_order)
+    more = [f"--approved={approved}", "--approved-version=3", "--margin=accuracy:0.9"]
+    found = run(packed(), test_rows(ROWS), tmp_path / "out", *more)
+    accuracy = found["comparison"]["metrics"]["accuracy"]
+    alone = run(approved, test_rows(ROWS), tmp_path / "alone")["metrics"]["accuracy"]["value"]
+    assert found["comparison"]["version"] == "3"
+    assert accuracy["approved"] == alone
+    assert accuracy["candidate"] == found["metrics"]["accuracy"]["value"] != alone
+    assert f"{alone:.3f} of version 3 on the same 24 rows" in found["gate"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"id2label": {0: "billing", 1: "delivery", 2: "spam"}},
+            "lacks 'returns', it has 'spam' that the new model lacks",
+        ),
+        ({"problem_type": "multi_label_classification"}, "its problem is multi-label"),
+        ({"model_type": "unheard-of"}, r"its model.tar.gz cannot be read"),
+    ],
+)
+def test_an_approved_version_that_cannot_be_compared_is_skipped(
+    tmp_path, packed, test_rows, config, said
+):
+    approved = packed("approved", **config)
+    more = [f"--approved={approved}", "--approved-version=3", "--margin=accuracy:0.1"]
+    found = run(packed(), test_rows(ROWS), tmp_path / "out", *more)
+    assert found["comparison"].keys() == {"version", "skipped"}
+    assert said in found["comparison"]["skipped"]
+    assert found["gate"]["passed"] == 1
+    assert said in found["gate"]["margin"]["note"]
 
 
 @pytest.mark.parametrize(
@@ -111,22 +329,27 @@ def test_predictions_keep_their_order_whatever_the_batches(tmp_path, monkeypatch
     [
         ([], "holds no rows"),
         ([{"text": "a", "label": "violet"}], r"the rows also hold \['violet'\]"),
+        ([{"text": "a", "labels": ["billing"]}], "each row needs 'label', found labels, text"),
     ],
 )
-def test_rows_that_do_not_fit_the_model_are_refused(tmp_path, rows, said):
-    import shutil
-
-    (tmp_path / "packed").mkdir()
-    (tmp_path / "test").mkdir()
-    directory = tiny.classifier(tmp_path / "model")
-    shutil.make_archive(str(tmp_path / "packed" / "model"), "gztar", directory)
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "test" / "rows.jsonl").write_text(lines)
-    places = [f"--model={tmp_path / 'packed'}", f"--test={tmp_path / 'test'}"]
+def test_rows_that_do_not_fit_the_model_are_refused(tmp_path, packed, test_rows, rows, said):
     with pytest.raises(EvaluationError, match=said):
-        main([*places, f"--output={tmp_path / 'evaluation'}"])
+        run(packed(), test_rows(rows), tmp_path / "out")
 
 
-def test_a_directory_without_an_artifact_is_named(tmp_path):
+def test_a_figure_that_is_not_there_is_refused_before_anything_is_predicted(
+    tmp_path, packed, test_rows, monkeypatch
+):
+    monkeypatch.setattr("evaluate.predict", None)
+    with pytest.raises(GateError, match="no figure 'f1_binary'"):
+        run(packed(), test_rows(ROWS), tmp_path / "out", "--require=f1_binary:value:0.5")
+
+
+def test_an_artifact_that_holds_no_classifier_is_refused(tmp_path, packed):
     with pytest.raises(EvaluationError, match=r"no model\.tar\.gz in"):
-        main([f"--model={tmp_path}", f"--test={tmp_path}", f"--output={tmp_path}"])
+        run(tmp_path, tmp_path, tmp_path)
+    whole = (packed() / "model.tar.gz").read_bytes()
+    for content in (b"no archive", whole[: len(whole) // 2]):
+        (tmp_path / "model.tar.gz").write_bytes(content)
+        with pytest.raises(EvaluationError, match="holds no classifier"):
+            run(tmp_path, tmp_path, tmp_path)

@@ -45,6 +45,8 @@ def walk() -> None:
     lectern("deploy", "--local")
     step("a pipeline fine-tunes MiniLM on examples/tickets/named.csv and evaluates it")
     lectern("train", "tickets", "--data", "examples/tickets/named.csv", *columns(), "--local")
+    step("what the version's model card says")
+    lectern("report", "tickets", "--local")
     step("a person approves the version; CloudFormation brings it to the endpoints")
     lectern("approve", "tickets", "--local")
     step("an HTTP client asks the API")

@@ -37,12 +37,18 @@ class Road:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         return kept | {"LECTERN_LOCAL_DIR": str(self.state)}
 
-    def lectern(self, *words: str, fails: bool = False, timeout: float = 420) -> str:
+    def lectern(
+        self,
+        *words: str,
+        fails: bool = False,
+        timeout: float = 420,
+        environment: dict[str, str] | None = None,
+    ) -> str:
         """Run the command line; its whole output. `fails` says what the exit code must be."""
         run = subprocess.run(
             [str(BIN / "lectern"), *words],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

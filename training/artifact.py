@@ -3,6 +3,7 @@
 import json
 import platform
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -15,23 +16,22 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def write_record(
-    model_dir: Path,
-    *,
-    base: dict[str, str],
-    dataset: dict[str, object],
-    hyperparameters: dict[str, object],
-    metrics: dict[str, float],
+    model_dir: Path, *, base: Mapping[str, object], data: Mapping[str, object], **members: object
 ) -> None:
-    """Write lectern.json: where this model comes from and how good it was on validation rows."""
+    """Write lectern.json: where this model comes from, how it was trained and how good it was.
+
+    `base` may hold `continued_from`, which gets a place of its own.
+    """
     import torch
     import transformers
 
+    continued = {"continued_from": base["continued_from"]} if "continued_from" in base else {}
     record = {
         "task": "text-classification",
-        "base": base,
-        "data": {"digest": dataset["digest"], "rows": dataset["rows"], "labels": dataset["labels"]},
-        "hyperparameters": hyperparameters,
-        "metrics": metrics,
+        "base": {"id": base["id"], "revision": base["revision"]},
+        **continued,
+        "data": data,
+        **members,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

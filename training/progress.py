@@ -5,7 +5,15 @@ import time
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 # The Trainer also reports speeds under these prefixes; they are not metrics of the model.
-METRICS = ("loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy", "eval_f1")
+METRICS = (
+    "loss",
+    "learning_rate",
+    "epoch",
+    "eval_loss",
+    "eval_accuracy",
+    "eval_f1",
+    "eval_f1_micro",
+)
 
 
 class Progress(TrainerCallback):
@@ -23,7 +31,7 @@ class Progress(TrainerCallback):
         **kwargs: object,
     ) -> None:
         values = {name: value for name, value in (logs or {}).items() if name in METRICS}
-        if "loss" not in values and "eval_loss" not in values:
+        if not state.is_world_process_zero or not {"loss", "eval_loss"} & values.keys():
             return
         seconds = time.monotonic() - self.started
         shown = ", ".join(

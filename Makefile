@@ -59,7 +59,7 @@ stop: $(READY) ## stop the local AWS
 
 test: $(READY) $(OVERLAYS) $(WHEELS) ## all tests
 	@echo "==> tests, two at a time"
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> ruff"

@@ -49,6 +49,6 @@ def test_two_processes_end_where_one_does_with_batches_twice_as_large(given, tmp
     assert len(told) == 2
     assert run.stdout.count("kept epoch") == 1
     ours, alone = record_of(tmp_path / "two"), record_of(tmp_path / "one")
-    assert ours["metrics"] == pytest.approx(figures, abs=1e-5)
+    assert ours["metrics"] == pytest.approx(figures, abs=1e-4)
     assert ours["thresholds"] == pytest.approx(alone["thresholds"], abs=1e-3)
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5

@@ -147,13 +147,16 @@ class FineTuning(Construct):
     ) -> tuple[iam.Role, list[iam.Grant]]:
         role = access.sagemaker_role(self, "PipelineRole", description="starts the pipeline's jobs")
         group = self._settings.pipeline_name(self._pipeline)
-        kinds = {"processing": "Processing", "training": "Training"}
+        kinds = ["Processing", "Training"]
+        names = ["processing-job/pipelines-*", "training-job/pipelines-*"]
         search: list[str] = []
         if self._own.tune is not None:
-            kinds["hyper-parameter-tuning"] = "HyperParameterTuning"
+            kinds.append("HyperParameterTuning")
+            # A name of 32 characters has no room for the prefix, and ARNs may be in lower case.
+            names.append("hyper-parameter-tuning-job/*-?une-*")
             search.append("sagemaker:ListTrainingJobsForHyperParameterTuningJob")
-        jobs = [access.arn(self, "sagemaker", f"{kind}-job/pipelines-*") for kind in kinds]
-        actions = [f"sagemaker:{v}{k}Job" for k in kinds.values() for v in _JOB_VERBS]
+        jobs = [access.arn(self, "sagemaker", name) for name in names]
+        actions = [f"sagemaker:{verb}{kind}Job" for kind in kinds for verb in _JOB_VERBS]
         packages = [
             access.arn(self, "sagemaker", f"model-package/{group}/*"),
             access.arn(self, "sagemaker", f"model-package-group/{group}"),
@@ -169,7 +172,7 @@ class FineTuning(Construct):
                 *actions,
                 *search,
                 on=jobs,
-                wildcard_because="SageMaker names the jobs of a pipeline, beginning so",
+                wildcard_because="SageMaker names the jobs of a pipeline, by this pattern",
             ),
             access.allow(
                 role,

@@ -258,7 +258,7 @@ def test_evaluation_reads_the_artifacts_of_its_own_pipeline_only(templates):
     }
 
 
-def test_only_a_pipeline_that_tunes_may_start_searches_and_only_those_of_pipelines(
+def test_only_a_pipeline_that_tunes_may_start_searches_and_only_the_pipelines_own(
     templates, text_of
 ):
     for stage, role, tunes in (
@@ -278,8 +278,9 @@ def test_only_a_pipeline_that_tunes_may_start_searches_and_only_those_of_pipelin
         expected = ROLES["training/ReviewsPipelineRole"] | (SEARCH if tunes else set())
         assert allowed == expected, (stage, role)
         searched = {resource for action, resource in found if action in SEARCH}
-        jobs = {"hyper-parameter-tuning-job", "processing-job", "training-job"}
-        assert searched == ({f"{job}/pipelines-*" for job in jobs} if tunes else set())
+        jobs = {f"{kind}-job/pipelines-*" for kind in ("processing", "training")}
+        tuning = {"hyper-parameter-tuning-job/*-?une-*"}
+        assert searched == (jobs | tuning if tunes else set())
 
 
 def test_a_pipeline_may_call_the_function_that_knows_the_approved_version_and_no_other(templates):

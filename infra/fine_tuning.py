@@ -16,6 +16,7 @@ from infra.images import TRAINING, inference_image
 from infra.kept import removal_policy
 from infra.pipeline_definition import pipeline_definition
 from infra.pipeline_jobs import Packaging, Source, Surroundings
+from infra.pipeline_training import keeps_checkpoints
 from infra.settings import Settings
 from infra.source_bundle import PROJECT, SourceAssets, encoder_asset
 from infra.storage_stack import StorageStack
@@ -132,7 +133,7 @@ class FineTuning(Construct):
         source = self._sources.training
         access.grant_read_objects(source.bucket, role, source.key)
         # An interrupted job begins with the checkpoints that it left.
-        checkpoints = [f"checkpoints/{self._pipeline}/*"] if self._own.spot else []
+        checkpoints = [f"checkpoints/{self._pipeline}/*"] if keeps_checkpoints(self._own) else []
         access.grant_read_objects(storage.artifacts, role, f"{below}/runs/*", *checkpoints)
         access.grant_write_objects(storage.artifacts, role, f"{below}/models/*", *checkpoints)
         access.grant_use_key(storage.key, role)

@@ -10,6 +10,7 @@ from infra.pipeline_jobs import (
     Json,
     Surroundings,
     get,
+    joined,
     output_of,
     processing_step,
     text_of,
@@ -106,11 +107,11 @@ def _prepare(settings: PipelineSettings, around: Surroundings) -> Json:
         *("--max-length", text_of("MaxLength")),
         *(part for name in outputs for part in (f"--{name}", f"{RESULTS}/{name}")),
         *("--problem", settings.problem),
-        *("--text-column", get("Parameters.TextColumn")),
-        *("--text-pair-column", get("Parameters.TextPairColumn")),
-        *("--label-column", get("Parameters.LabelColumn")),
-        *("--label-delimiter", get("Parameters.LabelDelimiter")),
-        *("--label-at-least", get("Parameters.LabelAtLeast")),
+        _option("--text-column", "TextColumn"),
+        _option("--text-pair-column", "TextPairColumn"),
+        _option("--label-column", "LabelColumn"),
+        _option("--label-delimiter", "LabelDelimiter"),
+        _option("--label-at-least", "LabelAtLeast"),
         *("--validation-fraction", text_of("ValidationFraction")),
         *("--test-fraction", text_of("TestFraction")),
         *("--max-rejected", text_of("MaxRejected")),
@@ -149,3 +150,8 @@ def _package(settings: PipelineSettings, around: Surroundings) -> list[Json]:
         source=around.packaging.source,
     )
     return [step]
+
+
+def _option(name: str, parameter: str) -> Json:
+    """As one word: a value may begin with a dash."""
+    return joined("=", name, get(f"Parameters.{parameter}"))

@@ -47,7 +47,9 @@ class SplitSettings(Section):
         default=0.1, gt=0, lt=0.5, description="fraction that steers training"
     )
     test: float = Field(default=0.2, gt=0, lt=0.5, description="fraction that the gate measures on")
-    seed: int = Field(default=13, ge=0, le=2**32 - 1, description="seeds split and training")
+    seed: int = Field(
+        default=13, ge=0, le=2**31 - 1, description="seeds split, training and tuning"
+    )
 
 
 class PipelineSettings(Section):

@@ -182,7 +182,7 @@ def _job(settings: PipelineSettings, around: Surroundings) -> Json:
         "EnableManagedSpotTraining": settings.spot,
         "EnableNetworkIsolation": True,
     }
-    if settings.spot:
+    if keeps_checkpoints(settings):
         # Prepare's job is the same one while its rows are: a later run resumes from the
         # checkpoints of an interrupted one, and a cached Train stays cached.
         checkpoints = f"{around.artifacts_uri}/checkpoints/{around.pipeline}"
@@ -192,6 +192,12 @@ def _job(settings: PipelineSettings, around: Surroundings) -> Json:
             "LocalPath": CHECKPOINTS,
         }
     return job
+
+
+def keeps_checkpoints(settings: PipelineSettings) -> bool:
+    """Whether an interrupted training job goes on where it was."""
+    # The jobs of a tuning share one prefix, so each would first fetch those of all others.
+    return settings.spot and settings.tune is None
 
 
 def _hyperparameters(settings: PipelineSettings, around: Surroundings) -> Json:
@@ -214,7 +220,7 @@ def _hyperparameters(settings: PipelineSettings, around: Surroundings) -> Json:
         "seed": text_of("Seed"),
         **_identity(settings.base),
     }
-    if settings.spot:
+    if keeps_checkpoints(settings):
         given["checkpoint_dir"] = CHECKPOINTS
     return given
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,9 +86,9 @@ def _clear_faults(hub: HubClient, repository: str, endpoint: str) -> Iterator[No
         ) from error
     except (RuntimeError, ValueError) as error:
         # What the client raises where a large file is not taken; its cause is the Hub's answer.
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = _unsigned(" ".join(str(error.__cause__ or error).split()))
         raise LecternError(
-            f"the Hub did not take the files, nothing is published: {reason}"
+            f"the Hub did not take the files, none is published: {reason}"
         ) from error
 
 
@@ -100,7 +101,12 @@ def _told(error: Any, repository: str, endpoint: str) -> str:  # noqa: ANN401 - 
         )
     if status == 403:
         return f"the token may not write to {repository}: use one with write access to it"
-    return f"the Hub answers {status}: {error.server_message or error}"
+    return f"the Hub answers {status}: {_unsigned(str(error.server_message or error))}"
+
+
+def _unsigned(text: str) -> str:
+    """Without the queries of addresses: those of uploads are signed, which no log may show."""
+    return re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", text)
 
 
 def _hub() -> HubClient:

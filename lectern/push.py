@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -23,8 +22,6 @@ from lectern.versions import ABSENT, find_version, linked, model_data, place, re
 
 TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
 SERVING_CODE = ("code", "onnx")
-# A section that quotes rows of the data is not for everybody who reads a README.
-EXAMPLES = re.compile(r"^## Worst mistakes[^\n]*\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 def push(
@@ -77,8 +74,7 @@ def push(
         with output.working("fetching the model artifact"):
             archive = _download(s3, model_data(found), Path(scratch) / "model.tar.gz")
             unpack(archive, folder, with_serving_code=with_serving_code)
-        readme = card if with_examples else EXAMPLES.sub("", card)
-        (folder / "README.md").write_text(readme, encoding="utf-8")
+        (folder / "README.md").write_text(card, encoding="utf-8")
         if with_examples:
             (folder / "card.html").write_bytes(read(s3, linked(found, "card")))
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

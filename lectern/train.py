@@ -54,7 +54,10 @@ def train(
     from_version: Annotated[
         int | None, typer.Option(help="Go on from this version, on rows of the same labels.")
     ] = None,
-    gate: Annotated[float | None, typer.Option(help="The least the metric must reach.")] = None,
+    gate: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The least that the gate's first metric must reach."),
+    ] = None,
     set_parameters: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PARAM=VALUE", help="Any pipeline parameter; repeat it."),

@@ -17,7 +17,7 @@ import card_html
 import card_markdown
 import comparison
 from bootstrap import CONFIDENCE, observed, resampled, rounded, spread
-from gate import GateError, Margin, Requirement, check_names, decide
+from gate import UNREADABLE_VERSION, GateError, Margin, Requirement, check_names, decide
 from metrics import per_class
 from predictions import ARTIFACT, MULTI_LABEL, SINGLE_LABEL, Classifier, Text, load, predict
 from ranking import areas
@@ -186,7 +186,7 @@ def _approved(
     try:
         model = load(directory)
     except UNREADABLE as error:
-        return None, f"its {ARTIFACT} cannot be read: {_first_line(error)}"
+        return None, f"{UNREADABLE_VERSION}: {_first_line(error)}"
     reason = comparison.why_not(candidate, model)
     if reason is not None:
         return None, reason

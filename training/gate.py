@@ -7,6 +7,8 @@ from typing import Any
 
 OF = ("value", "lower")
 LONGEST_MESSAGE = 1000
+# With this begins the reason of a comparison that could be made, were the artifact whole.
+UNREADABLE_VERSION = "its model.tar.gz cannot be read"
 # Of these a small figure is the good one, so that "at least" would ask for the wrong thing.
 SMALLER_IS_BETTER = ("ece",)
 
@@ -117,6 +119,12 @@ def _check_margin(margin: Margin, comparison: Mapping[str, Any] | None) -> dict[
         note = f"no version is approved yet, so no margin of {margin.metric} is asked"
         return {**asked, "passed": 1, "note": note}
     asked["version"] = comparison["version"]
+    if comparison.get("skipped", "").startswith(UNREADABLE_VERSION):
+        note = (
+            f"{margin.metric} cannot be compared with version {comparison['version']}: "
+            f"{comparison['skipped']}: reject that version, and run again"
+        )
+        return {**asked, "passed": 0, "note": note}
     if "skipped" in comparison:
         note = (
             f"no margin of {margin.metric} over version {comparison['version']} is asked: "

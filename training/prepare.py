@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         "digest": _digest(directory / "rows.jsonl" for directory in directories),
         "rows": {name: int((splits == index).sum()) for index, name in enumerate(SPLITS)},
         "files": [_provenance(file) for file in files],
+        "duplicates": sum(part.rows for part in dropped),
     }
     _write_json(args.train / "dataset.json", dataset)
     characters = ledger.characters()[splits != DROPPED]
@@ -71,7 +72,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         "skipped_files": skipped,
         "read": len(ledger) + rejects.count,
         "rejected": rejects.count,
-        "duplicates": sum(part.rows for part in dropped),
         "conflicting_duplicates": sum(part.conflicting for part in dropped),
         "duplicates_by_split": [asdict(part) for part in dropped],
         "drawn": drawn,

@@ -1,6 +1,7 @@
 """Prints how far a training is, and `METRIC name=value` lines for the job's metric definitions."""
 
 import time
+from collections.abc import Mapping
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -44,9 +45,14 @@ class Progress(TrainerCallback):
             f"epoch {values.get('epoch', 0):.2f}/{args.num_train_epochs:g}: {shown} "
             f"({seconds:.0f} s)"
         )
-        for name, value in values.items():
-            # Learning rates need more digits than six after the point.
-            text = f"{value:.6e}" if name == "learning_rate" else f"{value:.6f}"
-            print(f"METRIC {name}={text}")
-        # Whoever follows the log sees each step when it is done, not when a buffer is full.
-        print(end="", flush=True)
+        tell_metrics(values)
+
+
+def tell_metrics(values: Mapping[str, float]) -> None:
+    """One `METRIC name=value` line each, which the job's metric definitions match."""
+    for name, value in values.items():
+        # Learning rates need more digits than six after the point.
+        text = f"{value:.6e}" if name == "learning_rate" else f"{value:.6f}"
+        print(f"METRIC {name}={text}")
+    # Whoever follows the log sees each step when it is done, not when a buffer is full.
+    print(end="", flush=True)

@@ -149,6 +149,8 @@ def _only_label(value: object, columns: Columns) -> tuple[str, ...] | str:
 def _class_name(label: object) -> str | None:
     if isinstance(label, bool):
         return str(label).lower()
+    if isinstance(label, float) and not math.isfinite(label):
+        return None
     if isinstance(label, str | int | float):
         # Spreadsheets and data frames write whole numbers as 1.0.
         return re.sub(r"^(-?\d+)\.0+$", r"\1", str(label).strip()) or None

@@ -23,6 +23,7 @@ from fine_tuning import fine_tune, trainer
 from head import train_on_features
 from objective import balanced_weights, objective
 from processes import Processes
+from progress import tell_metrics
 from selection import Outcome, history, kept_figures
 from shipped import copy_code, inference
 from stage import StageError
@@ -76,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         )
         print(
             f"kept epoch {figures['epoch']:g} of {args.epochs}: "
-            f"validation accuracy {figures['eval_accuracy']:.4f}",
-            flush=True,
+            f"validation accuracy {figures['eval_accuracy']:.4f}"
         )
+        # A job's last value is the one that a tuning job ranks it by: that of the model it wrote.
+        tell_metrics({n: v for n, v in figures.items() if n != "epoch"})
     processes.wait()
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)

@@ -48,7 +48,7 @@ class CheckpointSync:
             self._finish()
 
     def _finish(self) -> None:
-        """Uploads what is left; the job's process has ended, so every file is whole."""
+        """Uploads what is left; of a killed process, the newest files may be torn."""
         for path, state in self._states().items():
             if self._sent.get(path) != state:
                 self._upload(path, state)

@@ -184,8 +184,9 @@ class Jobs:
         with self._host.store.lock:
             if self._host.store.find(kind.name, name) is not None:
                 raise ResourceInUse(f"{kind.duplicate} ({arn})")
+            job = Job(self._host, kind, record)
             self._host.store.put(kind.name, name, record)
-            job = self._running[name] = Job(self._host, kind, record)
+            self._running[name] = job
         self._emit(name)
         self._host.background(f"{kind.arn_path} {name}", self._work, job)
         return {f"{kind.name}Arn": arn}

@@ -26,6 +26,8 @@ _FAILURE_LENGTH = 1024
 _TAIL_LINES = 30
 _METRICS_SECONDS = 5.0
 # As a shell and the supervisor report SIGKILL and SIGTERM.
+# The kernel kills a process for memory with the same signal that stands for a spot interruption.
+_MOST_INTERRUPTIONS = 5
 _KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 _STOPPED_AS = {
     "stopped": "Stopped",
@@ -67,6 +69,11 @@ def run(job: Job) -> Record:
         if ended.cause != "interrupted":
             break
         training.give_up_instance()
+        if training.interruptions == _MOST_INTERRUPTIONS:
+            raise JobFailed(
+                f"InternalServerError: the process was killed {_MOST_INTERRUPTIONS} times: if this "
+                "machine ran out of memory, lower batch_size or max_length"
+            )
     members = training.measured()
     if ended.cause == "exit" and ended.status != 0:
         training.upload_output()
@@ -88,6 +95,7 @@ class _Training:
     container: Container
     metrics: JobMetrics
     tail: list[str] = field(default_factory=list)
+    interruptions: int = 0
     script: list[str] | None = None
     trained_seconds: float = 0.0
 
@@ -174,6 +182,7 @@ class _Training:
     def give_up_instance(self) -> None:
         """A spot interruption: nothing but the uploaded checkpoints outlives it."""
         job = self.job
+        self.interruptions += 1
         job.enter("Interrupted", "Training job interrupted: spot instance reclaimed")
         job.log.write("the spot instance was reclaimed: the job waits for another one")
         shutil.rmtree(self.ml, ignore_errors=True)

@@ -74,6 +74,11 @@ def text(parameter):
     return {"Std:Join": {"On": "", "Values": [{"Get": f"Parameters.{parameter}"}]}}
 
 
+def option(name, parameter):
+    """One word of a command, since the value may begin with a dash."""
+    return {"Std:Join": {"On": "=", "Values": [name, {"Get": f"Parameters.{parameter}"}]}}
+
+
 def output(step, name):
     return {"Get": f"Steps.{step}.ProcessingOutputConfig.Outputs['{name}'].S3Output.S3Uri"}
 

@@ -240,7 +240,9 @@ def objects(templates, stage, role, action):
 def test_training_keeps_checkpoints_of_its_pipeline_on_spot_capacity_and_none_elsewhere(templates):
     for stage, role, checkpoints in (
         ("dev", "training/ReviewsTrainingRole", {"/checkpoints/reviews/*"}),
-        ("prod", "training/ReviewsTrainingRole", {"/checkpoints/reviews/*"}),
+        # It tunes: the jobs of a search would share their checkpoints.
+        ("prod", "training/ReviewsTrainingRole", set()),
+        ("local", "training/TopicsTrainingRole", {"/checkpoints/topics/*"}),
         ("local", "training/ReviewsTrainingRole", set()),
         ("local", "training/TunedTrainingRole", set()),
     ):

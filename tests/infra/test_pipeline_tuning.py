@@ -156,11 +156,12 @@ def test_the_best_jobs_model_is_what_is_packaged():
     assert read("rows", output("Prepare", "validation")) in found
 
 
-def test_spot_jobs_of_a_search_keep_checkpoints_too():
+def test_spot_jobs_of_a_search_share_no_checkpoints():
     spot = {"spot": True, "max_runtime_seconds": 600, "max_wait_seconds": 1200}
     job = steps(tune=TUNE, **spot)["Tune"]["Arguments"]["TrainingJobDefinition"]
-    assert job["CheckpointConfig"] == steps(**spot)["Train"]["Arguments"]["CheckpointConfig"]
-    assert job["StaticHyperParameters"]["checkpoint_dir"] == "/opt/ml/checkpoints"
+    assert job["EnableManagedSpotTraining"]
+    assert "CheckpointConfig" not in job
+    assert "checkpoint_dir" not in job["StaticHyperParameters"]
 
 
 ROLE = "arn:aws:iam::123456789012:role/training"

@@ -103,7 +103,11 @@ def test_metric_lines_match_one_expression_whatever_the_version(fine_tune, capsy
             float(value)
             for value in re.findall(rf"^METRIC {name}=([0-9.eE+-]+)$", printed, re.MULTILINE)
         ]
-    assert all(len(found[name]) == 3 for name in EVALUATED)
+    # After the three evaluations, the figures of the one that is kept.
+    assert all(len(found[name]) == 4 for name in EVALUATED)
+    assert {name: found[name][-1] for name in EVALUATED} == pytest.approx(
+        {name: metrics[name] for name in EVALUATED}, abs=1e-6
+    )
     assert len(found["loss"]) >= 9
     assert all(0 <= rate <= 1e-4 for rate in found["learning_rate"][:-1])
     assert found["epoch"][-1] == 3
@@ -117,7 +121,7 @@ def test_the_artifact_is_of_the_epoch_with_the_best_validation_accuracy(fine_tun
         metrics, model_dir = fine_tune("--epochs=6", f"--learning_rate={rate}", "--batch_size=16")
         printed = capsys.readouterr().out
         accuracies, losses = (
-            [float(value) for value in re.findall(rf"METRIC eval_{name}=([0-9.]+)", printed)]
+            [float(value) for value in re.findall(rf"METRIC eval_{name}=([0-9.]+)", printed)][:-1]
             for name in ("accuracy", "loss")
         )
         if accuracies[-1] < max(accuracies):

@@ -162,6 +162,7 @@ class TuningJobs:
             ending = run.run()
         except Exception:
             _log.exception("tuning job %s", name)
+            run.stop_all()
             raise
         finally:
             self._running.pop(name, None)

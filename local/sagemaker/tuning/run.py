@@ -72,7 +72,7 @@ class TuningRun:
             if ending is None:
                 ending = self._start()
             else:
-                self._stop_all()
+                self.stop_all()
             if not self._running and (ending or self._started == self._plan.jobs):
                 return ending or self._ending() or Ending("Completed")
             time.sleep(_LOOK_SECONDS)
@@ -159,7 +159,8 @@ class TuningRun:
             f"regular expression provided for {self._plan.metric!r}."
         )
 
-    def _stop_all(self) -> None:
+    def stop_all(self) -> None:
+        """Stops the training jobs that still run."""
         for name in self._running:
             record = self._host.store.find("TrainingJob", name)
             if record is not None and record["TrainingJobStatus"] == "InProgress":

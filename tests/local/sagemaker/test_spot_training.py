@@ -93,10 +93,18 @@ def test_a_killed_job_that_is_not_a_spot_job_fails(lab):
 
 
 def test_interruptions_end_with_the_time_to_wait(lab):
-    kill = "import os\nos.kill(os.getpid(), 9)"
+    kill = "import os, time\ntime.sleep(1)\nos.kill(os.getpid(), 9)"
     job = lab.wait("TrainingJob", spot(lab, kill, runtime=2, wait=2))
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
     assert statuses(job).count("Interrupted") >= 1
+
+
+def test_a_job_that_is_killed_again_and_again_fails_and_says_what_may_be(lab):
+    kill = "import os\nos.kill(os.getpid(), 9)"
+    job = lab.wait("TrainingJob", spot(lab, kill))
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "killed 5 times" in job["FailureReason"]
+    assert "batch_size" in job["FailureReason"]
 
 
 def test_a_stopped_spot_job_is_not_interrupted(lab):

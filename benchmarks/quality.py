@@ -94,7 +94,7 @@ RUNS = (
         "sms_spam/data.csv",
         ("accuracy", "f1_binary"),
         parameters={
-            "Epochs": "6",
+            "Epochs": "4",
             "LearningRate": "3e-4",
             "LearningRateSchedule": "cosine",
             "ClassWeights": "balanced",

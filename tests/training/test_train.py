@@ -115,7 +115,9 @@ def test_metric_lines_match_one_expression_whatever_the_version(fine_tune, capsy
     assert "'eval_accuracy'" not in printed, "the Trainer's own printer is still there"
 
 
-def test_the_artifact_is_of_the_epoch_with_the_best_validation_accuracy(fine_tune, tickets, capsys):
+def test_the_artifact_is_of_the_epoch_that_is_right_most_often_and_sure_of_it(
+    fine_tune, tickets, capsys
+):
     # Rates so high that accuracy jumps; where it jumps to differs from one processor to another.
     for rate in (0.006, 0.01, 0.003, 0.02):
         metrics, model_dir = fine_tune("--epochs=6", f"--learning_rate={rate}", "--batch_size=16")
@@ -124,13 +126,13 @@ def test_the_artifact_is_of_the_epoch_with_the_best_validation_accuracy(fine_tun
             [float(value) for value in re.findall(rf"METRIC eval_{name}=([0-9.]+)", printed)][:-1]
             for name in ("accuracy", "loss")
         )
-        if accuracies[-1] < max(accuracies):
+        epochs = range(len(accuracies))
+        best = max(epochs, key=lambda epoch: accuracies[epoch] - 0.1 * losses[epoch])
+        if best < len(accuracies) - 1:
             break
     else:
         pytest.fail("no run whose last epoch is not its best")
-    assert metrics["eval_accuracy"] == pytest.approx(max(accuracies), abs=1e-6)
-    epochs = range(len(accuracies))
-    best = min(epochs, key=lambda epoch: (-accuracies[epoch], losses[epoch]))
+    assert metrics["eval_accuracy"] == pytest.approx(accuracies[best], abs=1e-6)
     assert metrics["epoch"] == best + 1
     lines = (tickets / "validation" / "rows.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]

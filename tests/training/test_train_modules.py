@@ -146,6 +146,20 @@ def test_of_equally_right_epochs_the_one_with_the_lower_loss_is_chosen():
     assert selection[0] < selection[1] < selection[2]
 
 
+def test_one_more_right_row_of_few_does_not_outweigh_how_sure_a_model_is():
+    labels = np.zeros(40, dtype=int)
+    unsure = np.tile([0.1, 0.0], (40, 1))
+    sure = np.tile([3.0, 0.0], (40, 1))
+    unsure[:1] = [0.0, 0.1]
+    sure[:2] = [0.0, 0.5]
+    of_one = measure(2, several=False)
+    found = [
+        of_one(EvalPrediction(predictions=logits, label_ids=labels)) for logits in (unsure, sure)
+    ]
+    assert found[0]["accuracy"] > found[1]["accuracy"]
+    assert found[0]["selection"] < found[1]["selection"]
+
+
 def test_of_several_labels_micro_f1_decides_before_the_loss():
     labels = np.array([[1, 0], [0, 1], [1, 1]])
     signs = np.where(labels > 0, 1.0, -1.0)

@@ -84,7 +84,7 @@ def execution_status(road: Road, arn: str) -> str:
 
 
 def trainings(road: Road) -> list[psutil.Process]:
-    return [process for process in road.processes() if "train.py" in " ".join(process.cmdline())]
+    return [process for process in road.processes() if "train.py" in process.cmdline()[1:2]]
 
 
 def training_log(road: Road) -> str:

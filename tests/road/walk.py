@@ -35,7 +35,9 @@ class Road:
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-        return kept | {"LECTERN_LOCAL_DIR": str(self.state)}
+        # Two of them at once would wait for one another at the checkout's cdk.out.
+        own = {"LECTERN_LOCAL_DIR": str(self.state), "CDK_OUTPUT": str(self.state / "cdk.out")}
+        return kept | own
 
     def lectern(
         self,

@@ -95,7 +95,7 @@ def test_each_file_is_known_by_the_digest_of_its_bytes(prepare, name):
     assert report["files"] == provenance
     dataset = json.loads((target / "train" / "dataset.json").read_text())
     assert dataset["files"] == provenance
-    assert list(dataset) == ["problem", "labels", "pairs", "digest", "rows", "files"]
+    assert list(dataset) == ["problem", "labels", "pairs", "digest", "rows", "files", "duplicates"]
 
 
 def test_the_datasets_digest_is_that_of_the_rows_of_all_splits(prepare):

@@ -1,6 +1,7 @@
 """Our hyperparameters in the Trainer's words, alike for transformers 4.51 up to 5."""
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -18,6 +19,8 @@ def training_arguments(
 ) -> TrainingArguments:
     """For so many updates an epoch; checkpoints go to the folder."""
     precision = resolve_precision(args.precision)
+    # Transformers 4 takes what stands here over its own argument, and leaves it for the next.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision
     made = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=args.epochs,

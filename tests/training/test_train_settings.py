@@ -138,6 +138,15 @@ def test_cheaper_arithmetic_and_less_memory_train_nearly_the_same(tmp_path, data
     assert (largest_difference(tmp_path / "plain", tmp_path / "other") < 1e-5) == same
 
 
+def test_the_precision_is_the_hyperparameter_s_whatever_the_environment_says(
+    tmp_path, data, base, monkeypatch
+):
+    train_on(data, base, tmp_path / "plain", "--epochs=1", "--precision=fp32")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    train_on(data, base, tmp_path / "other", "--epochs=1", "--precision=fp32")
+    assert largest_difference(tmp_path / "plain", tmp_path / "other") < 1e-5
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 def test_half_precision_of_gpus_is_refused_without_one(tmp_path, data, base):
     with pytest.raises(TrainingError, match="precision: fp16 needs a GPU"):

@@ -29,6 +29,7 @@ class GatewayProblem:
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            "errors": [],
             "request_id": "$context.requestId",
         }
         return json.dumps({key: value for key, value in document.items() if value is not None})

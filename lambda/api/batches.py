@@ -14,8 +14,10 @@ from botocore.exceptions import ClientError
 
 import aws
 import models
+import requested
+from exchange import Answer, Request
 from problems import Problem
-from requested import LINES, Batch
+from requested import LINES
 
 # It becomes an execution's name, a transform job's name (at most 63) and a part of keys.
 BATCH_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -31,8 +33,9 @@ LARGEST_COUNTED_BYTES = 5_000_000
 RESULT_URL_SECONDS = 3600
 
 
-def start(model: models.Model, batch: Batch) -> dict[str, Any]:
+def start(model: models.Model, request: Request) -> Answer:
     """Start a batch of the model; raises a problem when it has no version in service."""
+    batch = requested.batch(request)
     models.record(model)
     bucket = os.environ["DATA_BUCKET"]
     batch_id = _new_id(model.name)
@@ -53,10 +56,13 @@ def start(model: models.Model, batch: Batch) -> dict[str, Any]:
         name=batch_id,
         input=json.dumps(execution_input),
     )
-    return {"id": batch_id, "model": model.name, "state": "InProgress"}
+    # Relative, so that it holds behind a stage's path and a custom domain alike.
+    location = {"Location": f"../../batches/{batch_id}"}
+    document = {"id": batch_id, "model": model.name, "state": "InProgress"}
+    return Answer(document, status=202, headers=location, model=model.name)
 
 
-def describe(batch_id: str) -> dict[str, Any]:
+def describe(batch_id: str, _: Request) -> Answer:
     """The state of a batch, with a URL of its result and the counts once it is complete."""
     if not BATCH_ID.fullmatch(batch_id):
         raise _unknown(batch_id)
@@ -80,7 +86,7 @@ def describe(batch_id: str) -> dict[str, Any]:
         described |= _result(asked)
     elif described["state"] in ("Failed", "Stopped"):
         described["reason"] = _reason(found, batch_id)
-    return described
+    return Answer(described)
 
 
 def _new_id(model: str) -> str:

@@ -1,125 +1,128 @@
-"""The HTTP API in front of the models: one function a route, parse → call → answer."""
+"""The HTTP API in front of the models: one function a route, parse → call → answer.
+
+API Gateway has matched the path already, so a route is looked up by the resource's own name.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.logging import correlation_paths
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-import batches
 import faults
 import models
 import predictions
-import requested
+from exchange import Answer, Request
+from observed import count, logger
 from problems import Problem
 
-# Never the event, a body or a header: they hold the users' texts and keys.
-logger = Logger()
-app = APIGatewayRestResolver()
 
-
-@app.get("/v1/health")
-def health() -> dict[str, str]:
+def health(_: Request) -> Answer:
     """Say that the function runs."""
-    return {"status": "ok"}
+    return Answer({"status": "ok"})
 
 
-@app.get("/v1/models")
-def list_models() -> dict[str, Any]:
+def list_models(_: Request) -> Answer:
     """Tell what is served, in which state, from which version."""
-    return {"models": models.describe_all()}
+    return Answer({"models": models.describe_all()})
 
 
-@app.get("/v1/models/<model>")
-def get_model(model: str) -> dict[str, Any]:
+def get_model(request: Request) -> Answer:
     """Tell the same of one model."""
-    return models.describe(models.find(model))
+    return Answer(models.describe(models.find(request.path_parameters["model"])))
 
 
-@app.post("/v1/models/<model>")
-def predict(model: str) -> Response[str]:
-    """Answer inputs with predictions."""
-    found = models.find(model)
-    asked = requested.prediction(app.current_event, task=found.task, kind=found.kind)
-    answer = predictions.predict(found, asked)
-    headers = {"x-lectern-model-version": answer.version}
-    if answer.truncated:
-        headers["x-lectern-truncated"] = str(answer.truncated)
-    return Response(status_code=200, content_type=asked.accept, body=answer.body, headers=headers)
+def predict(request: Request) -> Answer:
+    """Answer inputs with predictions, in the toolkit's shapes."""
+    return predictions.answer(models.find(request.path_parameters["model"]), request)
 
 
-@app.post("/v1/models/<model>/batches")
-def start_batch(model: str) -> Response[dict[str, Any]]:
+def start_batch(request: Request) -> Answer:
     """Start a batch over inline lines or an object in the data bucket."""
-    found = models.find(model)
-    lines = requested.batch(app.current_event)
-    batch = batches.start(found, lines)
-    # Relative, so that it holds behind a stage's path and a custom domain alike.
-    location = {"Location": f"../../batches/{batch['id']}"}
-    return Response(status_code=202, content_type="application/json", body=batch, headers=location)
+    import batches
+
+    return batches.start(models.find(request.path_parameters["model"]), request)
 
 
-@app.get("/v1/batches/<batch_id>")
-def get_batch(batch_id: str) -> dict[str, Any]:
+def get_batch(request: Request) -> Answer:
     """Tell how a batch stands and where its result is."""
-    return batches.describe(batch_id)
+    import batches
+
+    return batches.describe(request.path_parameters["batch"], request)
 
 
-@app.not_found
-def answer_unknown_route(_: NotFoundError) -> Response[str]:
-    """Answer a path or method that the API does not have."""
-    event = app.current_event
-    return _answer(Problem("not-found", f"there is no {event.http_method} {event.path}"))
+# Rooms that few requests enter are imported when one does: see `import` inside of functions.
+ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
+    ("GET", "/v1/health"): health,
+    ("GET", "/v1/models"): list_models,
+    ("GET", "/v1/models/{model}"): get_model,
+    ("POST", "/v1/models/{model}"): predict,
+    ("POST", "/v1/models/{model}/batches"): start_batch,
+    ("GET", "/v1/batches/{batch}"): get_batch,
+}
 
 
-@app.exception_handler(Problem)  # type: ignore[untyped-decorator]
-def answer_problem(problem: Problem) -> Response[str]:
-    """Answer a problem that a route raised."""
-    return _answer(problem)
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Answer one event of API Gateway; what no route expects reaches the log and the alarm."""
+    started = time.perf_counter()
+    request = Request.of(event)
+    logger.set_correlation_id(request.request_id)
+    model = request.path_parameters.get("model")
+    outcome, status = "crash", 500
+    try:
+        answer = _route(request)(request)
+        outcome = "accepted" if answer.status == 202 else "ok"
+        status = answer.status
+        return answer.for_gateway(request.request_id)
+    except Problem as problem:
+        outcome, status = problem.kind, problem.status
+        return _answer_problem(problem, request)
+    except ClientError as error:
+        if not faults.is_throttle(error):
+            raise
+        busy = faults.busy()
+        outcome, status = busy.kind, busy.status
+        return _answer_problem(busy, request, cause=error)
+    finally:
+        seconds = time.perf_counter() - started
+        known = model if model in models.catalogue() else None
+        count(model=known, outcome=outcome, seconds=seconds)
+        logger.info(
+            "answered",
+            extra={
+                "route": request.resource,
+                "method": request.method,
+                "model": known,
+                "status": status,
+                "outcome": outcome,
+                "milliseconds": round(seconds * 1000, 1),
+                "aws_request_id": getattr(context, "aws_request_id", None),
+            },
+        )
 
 
-@app.exception_handler(ClientError)  # type: ignore[untyped-decorator]
-def answer_throttle(error: ClientError) -> Response[str]:
-    """Answer AWS's own throttles; anything else belongs to the log and the alarm."""
-    if not faults.is_throttle(error):
-        raise error
-    return _answer(faults.busy())
+def _route(request: Request) -> Callable[[Request], Answer]:
+    route = ROUTES.get((request.method, request.resource))
+    if route is None:
+        raise Problem("not-found", f"there is no {request.method} {request.path}")
+    return route
 
 
-def _answer(problem: Problem) -> Response[str]:
+def _answer_problem(
+    problem: Problem, request: Request, *, cause: BaseException | None = None
+) -> dict[str, Any]:
     # The cause's own text may quote what a user sent, so its type and the container's log must do.
-    cause = problem.__cause__
+    cause = cause or problem.__cause__
     response: Any = cause.response if isinstance(cause, ClientError) else {}
     level = logger.error if problem.status >= 500 else logger.info
     level(
         problem.kind,
         extra={
             "status": problem.status,
-            "model": app.current_event.path_parameters.get("model"),
             "cause": type(cause).__name__ if cause is not None else None,
             "container_log": response.get("LogStreamArn"),
         },
     )
-    return problem.response(app.current_event.request_context.request_id or "")
-
-
-@logger.inject_lambda_context(
-    correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True
-)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Resolve one API Gateway event."""
-    answer = app.resolve(event, context)
-    logger.info(
-        "answered",
-        extra={
-            "route": event.get("resource"),
-            "method": event.get("httpMethod"),
-            "status": answer["statusCode"],
-        },
-    )
-    return answer
+    return problem.for_gateway(request.request_id, {})

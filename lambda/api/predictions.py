@@ -9,8 +9,13 @@ from typing import Any
 import aws
 import faults
 import models
+import requested
+from exchange import JSON
+from exchange import Answer as HttpAnswer
+from exchange import Request
+from observed import traced
 from problems import Problem
-from requested import JSON, Prediction
+from requested import Prediction
 
 # A Lambda answer ends at 6 MB as JSON, in which every quote of the body costs a second byte.
 LARGEST_ANSWER_BYTES = 5_000_000
@@ -26,18 +31,36 @@ class Answer:
     """How many of the texts were longer than the model reads, and lost their end."""
 
 
+def answer(model: models.Model, request: Request) -> HttpAnswer:
+    """Answer a request for predictions, in the shapes of the toolkit."""
+    asked = requested.prediction(request, task=model.task, kind=model.kind)
+    found = predict(model, asked)
+    return HttpAnswer(
+        found.body, content_type=asked.accept, headers=headers_of(found), model=model.name
+    )
+
+
+def headers_of(found: Answer) -> dict[str, str]:
+    """What the answer's headers say beside its body."""
+    headers = {"x-lectern-model-version": found.version}
+    if found.truncated:
+        headers["x-lectern-truncated"] = str(found.truncated)
+    return headers
+
+
 def predict(model: models.Model, asked: Prediction) -> Answer:
     """Invoke the model's endpoint once; raises a problem for every fault it can have."""
     endpoint = models.endpoint(model)
     version = str(models.record(model)["version"])
     try:
-        response = aws.runtime().invoke_endpoint(
-            EndpointName=endpoint,
-            ContentType=JSON,
-            Accept=asked.accept,
-            Body=asked.body,
-        )
-        body: bytes = response["Body"].read()
+        with traced("invoke endpoint", model=model.name):
+            response = aws.runtime().invoke_endpoint(
+                EndpointName=endpoint,
+                ContentType=JSON,
+                Accept=asked.accept,
+                Body=asked.body,
+            )
+            body: bytes = response["Body"].read()
     except faults.INVOCATION_ERRORS as error:
         models.forget(model)
         problem = faults.problem_of_invocation(error, model.name)

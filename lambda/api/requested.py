@@ -6,18 +6,14 @@ The container answers every fault of a request with the same 400, so the distinc
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-
 import fields
+from exchange import JSON, Request, sized
 from problems import Problem
 
-JSON = "application/json"
 VERBOSE = "application/json;verbose"
 LINES = "application/jsonlines"
 TEXT_TYPES = {"text/plain", "application/x-text"}
@@ -43,22 +39,22 @@ class Batch:
     input_uri: str | None
 
 
-def prediction(event: APIGatewayProxyEvent, *, task: str, kind: str) -> Prediction:
+def prediction(request: Request, *, task: str, kind: str) -> Prediction:
     """Read a request for a prediction; raises a problem."""
-    content_type = _content_type(event, {JSON, *TEXT_TYPES})
-    accept = _accept(event, task)
+    content_type = content_type_of(request, {JSON, *TEXT_TYPES})
+    accept = _accept(request, task)
     largest_bytes = LARGEST_BODY_BYTES.get(kind, LARGEST_BODY_BYTES_ELSEWHERE)
-    body = _body(event, largest_bytes)
+    body = request.body(largest_bytes)
     asked = {"inputs": _text(body)} if content_type in TEXT_TYPES else _json_object(body)
     sent = _encoded(fields.check(task, asked))
     # What JSON has to escape, as the line ends of a text, makes a body longer.
-    return Prediction(body=_sized(sent, largest_bytes), accept=accept)
+    return Prediction(body=sized(sent, largest_bytes), accept=accept)
 
 
-def batch(event: APIGatewayProxyEvent) -> Batch:
+def batch(request: Request) -> Batch:
     """Read a request for a batch; raises a problem. Single lines are the model's to judge."""
-    content_type = _content_type(event, {JSON, *LINES_TYPES})
-    body = _body(event, LARGEST_BODY_BYTES_ELSEWHERE)
+    content_type = content_type_of(request, {JSON, *LINES_TYPES})
+    body = request.body(LARGEST_BODY_BYTES_ELSEWHERE)
     if content_type in LINES_TYPES:
         _text(body)
         return Batch(lines=_some_lines(body), input_uri=None)
@@ -74,8 +70,8 @@ def batch(event: APIGatewayProxyEvent) -> Batch:
     )
 
 
-def _content_type(event: APIGatewayProxyEvent, allowed: set[str]) -> str:
-    given = event.headers.get("content-type") or ""
+def content_type_of(request: Request, allowed: set[str]) -> str:
+    given = request.headers.get("content-type") or ""
     media_type, *parameters = (part.strip().lower() for part in given.split(";"))
     utf8 = {"charset=utf-8", 'charset="utf-8"', ""}
     if media_type not in allowed or not set(parameters) <= utf8:
@@ -86,8 +82,8 @@ def _content_type(event: APIGatewayProxyEvent, allowed: set[str]) -> str:
     return media_type
 
 
-def _accept(event: APIGatewayProxyEvent, task: str) -> str:
-    given = event.headers.get("accept") or "*/*"
+def _accept(request: Request, task: str) -> str:
+    given = request.headers.get("accept") or "*/*"
     ranges = [
         [part.strip().lower() for part in media_range.split(";")]
         for media_range in given.split(",")
@@ -102,28 +98,6 @@ def _accept(event: APIGatewayProxyEvent, task: str) -> str:
     if any(kind in (JSON, "application/*", "*/*") for kind, _ in wanted):
         return JSON
     raise Problem("not-acceptable", f"accept: {JSON} or {VERBOSE}, got {given[:100]!r}")
-
-
-def _body(event: APIGatewayProxyEvent, largest_bytes: int) -> bytes:
-    raw = event.body or ""
-    if event.is_base64_encoded:
-        try:
-            body = base64.b64decode(raw, validate=True)
-        except binascii.Error as error:
-            raise Problem("malformed-body", "the body is not valid base64") from error
-    else:
-        body = raw.encode("utf-8", errors="surrogatepass")
-    if not _sized(body, largest_bytes).strip():
-        raise Problem("malformed-body", "the body is empty")
-    return body
-
-
-def _sized(body: bytes, largest_bytes: int) -> bytes:
-    if len(body) > largest_bytes:
-        raise Problem(
-            "body-too-large", f"the body has {len(body)} bytes, at most {largest_bytes} are taken"
-        )
-    return body
 
 
 def _encoded(asked: dict[str, Any]) -> bytes:

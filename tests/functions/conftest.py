@@ -112,14 +112,15 @@ def call(api: ModuleType) -> Call:
         else:
             text, encoded = body, False
         given = {name.replace("_", "-"): value for name, value in headers.items()}
+        resource, parameters = matched(api.ROUTES, path)
         event = {
-            "resource": path,
+            "resource": resource,
             "path": path,
             "httpMethod": method,
             "headers": given | {"x-api-key": KEY},
             "multiValueHeaders": {},
             "queryStringParameters": None,
-            "pathParameters": {"model": path.split("/")[3]} if "/models/" in path else None,
+            "pathParameters": parameters or None,
             "requestContext": {"requestId": "request-1", "httpMethod": method, "path": path},
             "body": text,
             "isBase64Encoded": encoded,
@@ -136,6 +137,17 @@ def call(api: ModuleType) -> Call:
         }
 
     return send
+
+
+def matched(routes: Any, path: str) -> tuple[str, dict[str, str]]:
+    """The resource that the gateway finds for a path, and its parameters."""
+    given = path.split("/")
+    for resource in sorted({resource for _, resource in routes}, key=lambda name: name.count("{")):
+        names = resource.split("/")
+        pairs = list(zip(names, given, strict=False))
+        if len(names) == len(given) and all(n == g or n[:1] == "{" for n, g in pairs):
+            return resource, {n[1:-1]: g for n, g in pairs if n[:1] == "{"}
+    return path, {}
 
 
 @pytest.fixture

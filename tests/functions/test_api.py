@@ -28,7 +28,7 @@ def assert_problem(answer: dict[str, Any], status: int, *told: str, **more: Any)
     problem = answer["json"]
     assert (answer["status"], problem["status"]) == (status, status), problem
     assert answer["headers"]["content-type"] == "application/problem+json"
-    members = {"type", "title", "status", "detail", "request_id"}
+    members = {"type", "title", "status", "detail", "errors", "request_id"}
     assert {name: value for name, value in problem.items() if name not in members} == more
     assert members <= set(problem)
     assert problem["request_id"] == "request-1"

@@ -107,4 +107,3 @@ def _caller(context: Mapping[str, Any]) -> str:
     if arn := identity.get("userArn"):
         return str(arn)
     return ANYONE
-

@@ -10,9 +10,8 @@ import aws
 import faults
 import models
 import requested
-from exchange import JSON
+from exchange import JSON, Request
 from exchange import Answer as HttpAnswer
-from exchange import Request
 from observed import traced
 from problems import Problem
 from requested import Prediction

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.functions.stand_ins import Context, SageMaker, credentials, load_function, ministack
+from tests.functions.stand_ins import Context, SageMaker, credentials, function, ministack
 
 KEY = "a-secret-key"
 PREFIX = "/lectern/test/models/"
@@ -86,7 +86,7 @@ def aws(
 
 
 @pytest.fixture
-def api(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def api(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The function with five models in service; `fresh` has no approved version."""
     monkeypatch.setenv("MODELS", json.dumps(MODELS))
     monkeypatch.setenv("MODEL_PARAMETERS", PREFIX)
@@ -99,7 +99,8 @@ def api(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> ModuleTyp
         aws("ssm").put_parameter(
             Name=f"{PREFIX}{name}", Value=json.dumps(record), Type="String", Overwrite=True
         )
-    return load_function("api")
+    with function("api") as module:
+        yield module
 
 
 @pytest.fixture

@@ -190,14 +190,15 @@ def credentials(url: str, sagemaker: SageMaker) -> dict[str, str]:
     }
 
 
-def load_function(name: str) -> ModuleType:
-    """Import `lambda/{name}/handler.py` afresh with its siblings, without leaving their names."""
+@contextmanager
+def function(name: str) -> Iterator[ModuleType]:
+    """`lambda/{name}/handler.py` afresh; while it lasts, the folder's modules can be imported."""
     folder = ROOT / "lambda" / name
     own = [path.stem for path in folder.glob("*.py")]
     hidden = {module: sys.modules.pop(module) for module in own if module in sys.modules}
     sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module("handler")
+        yield importlib.import_module("handler")
     finally:
         sys.path.remove(str(folder))
         for module in own:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.functions.stand_ins import Context, SageMaker, load_function
+from tests.functions.stand_ins import Context, SageMaker, function
 
 GROUP = "lectern-test-tickets"
 NOTHING = "s3://assets/scripts.zip"
@@ -18,9 +18,10 @@ EVENT = {"group": GROUP, "otherwise": NOTHING}
 @pytest.fixture
 def approved(
     aws: Callable[[str], Any], sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
-) -> ModuleType:
+) -> Iterator[ModuleType]:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "approved")
-    return load_function("approved")
+    with function("approved") as module:
+        yield module
 
 
 def register(sagemaker: SageMaker, versions: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:

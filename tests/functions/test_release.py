@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.functions.stand_ins import Context, SageMaker, load_function, serve
+from tests.functions.stand_ins import Context, SageMaker, function, serve
 
 GROUP = "lectern-test-tickets"
 TEMPLATE = {
@@ -50,8 +50,9 @@ def stack(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def release(stack: str) -> ModuleType:
-    return load_function("release")
+def release(stack: str) -> Iterator[ModuleType]:
+    with function("release") as module:
+        yield module
 
 
 def settled(aws: Callable[[str], Any], name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tests.functions.stand_ins import (
     Refusal,
     SageMaker,
     answers,
-    load_function,
+    function,
     model_error,
     refuses,
     serve,
@@ -27,10 +27,10 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def smoke(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = load_function("smoke")
-    monkeypatch.setattr(module.endpoint, "PAUSE_SECONDS", 0.05)
-    return module
+def smoke(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    with function("smoke") as module:
+        monkeypatch.setattr(module.endpoint, "PAUSE_SECONDS", 0.05)
+        yield module
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from infra.faults import SettingsError
 from infra.inference_stack import InferenceStack
 from infra.lambda_bundle import BundleError
 from infra.release_stack import ReleaseStack
-from infra.serving_wheels import MissingWheelError
 from infra.stage_file import read_settings
 from infra.storage_stack import StorageStack
 from infra.training_stack import TrainingStack
+from infra.wheels import MissingWheelError
 
 PROJECT = Path(__file__).resolve().parent
 

@@ -16,11 +16,15 @@ from infra.faults import Fault, SettingsError, choices
 from infra.settings import STAGE_NAME, Settings, StageFile
 
 PROJECT = Path(__file__).resolve().parent.parent
+STAGES = "stages"
 
 
-def read_settings(stage: str, project: Path = PROJECT) -> Settings:
-    """The settings in `stages/<stage>.yaml`; raises SettingsError with every fault of the file."""
-    file = f"stages/{stage}.yaml"
+def read_settings(stage: str, project: Path = PROJECT, *, stages: str = STAGES) -> Settings:
+    """The settings in `stages/<stage>.yaml`; raises SettingsError with every fault of the file.
+
+    `stages` is the folder of stage files, as seen from the project.
+    """
+    file = f"{stages}/{stage}.yaml"
     if not STAGE_NAME.fullmatch(stage):
         allowed = "at most 10 lower-case letters and digits, a letter first"
         raise SettingsError(

@@ -78,8 +78,8 @@ def canonical(name: str) -> str:
 @cache
 def task(name: str) -> Task:
     """The task of a name or an alias."""
-    found = _read(canonical(name))
-    also = _read(found["also"])["parameters"] if "also" in found else {}
+    found = read(canonical(name))
+    also = read(found["also"])["parameters"] if "also" in found else {}
     return Task(
         name=canonical(name),
         summary=found["summary"],
@@ -93,6 +93,7 @@ def task(name: str) -> Task:
     )
 
 
-def _read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """One file of the schemas."""
     found: dict[str, Any] = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
     return found

@@ -14,6 +14,7 @@ from infra.batch_stack import BatchStack
 from infra.gateway_problems import PROBLEMS
 from infra.inference_stack import InferenceStack
 from infra.kept import log_group
+from infra.later_function import LaterFunction
 from infra.python_function import PythonFunction
 from infra.settings import ApiSettings, Settings
 from infra.storage_stack import StorageStack
@@ -136,6 +137,9 @@ class ApiStack(Stack):
         access.grant_read_objects(storage.data, role, "batches/*")
         access.grant_write_objects(storage.data, role, "batches/*/input/*")
         access.grant_use_key(storage.key, role)
+        LaterFunction(self, "Later", settings=settings, storage=storage, inference=inference).serve(
+            api
+        )
         return api
 
     def _allow_describing_executions(
@@ -233,6 +237,7 @@ class ApiStack(Stack):
         self._route(model, "POST", body=prediction)
         self._route(model.add_resource("batches"), "POST", body=batch)
         self._route(batches.add_resource("{batch}"), "GET")
+        self._route(root.add_resource("results").add_resource("{result}"), "GET")
 
     def _route(
         self,

@@ -17,7 +17,7 @@ from infra.settings import Settings
 
 
 class PythonFunction(Construct):
-    """`lambda/<folder>/handler.py` on arm64, allowed to write its log and nothing else."""
+    """`lambda/<folder>/<entry>.py` on arm64, allowed to write its log and nothing else."""
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class PythonFunction(Construct):
         id: str,
         *,
         folder: str,
+        entry: str = "handler",
         description: str,
         settings: Settings,
         timeout: Duration,
@@ -46,7 +47,7 @@ class PythonFunction(Construct):
                 self,
                 "Function",
                 code=lambda_.Code.from_asset(code),
-                handler="handler.handler",
+                handler=f"{entry}.handler",
                 runtime=lambda_.Runtime.PYTHON_3_13,
                 architecture=lambda_.Architecture.ARM_64,
                 description=description,

@@ -14,7 +14,13 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from infra import instance_types
 from infra.constraints import NotReserved, Region, Task, TransformType
-from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
+from infra.endpoint_settings import (
+    AsyncEndpoint,
+    Endpoint,
+    NoEndpoint,
+    RealTimeEndpoint,
+    ServerlessEndpoint,
+)
 from infra.pipeline_settings import PipelineSettings
 from infra.section import Section, keys_of
 
@@ -115,7 +121,7 @@ class ModelSettings(Section):
 def runs_on_gpu(endpoint: Endpoint, batch: BatchSettings) -> bool:
     """Whether the one image of a model has to be the one for GPUs."""
     match endpoint:
-        case RealTimeEndpoint():
+        case RealTimeEndpoint() | AsyncEndpoint():
             return instance_types.has_gpu(endpoint.instance_type)
         case ServerlessEndpoint():
             return False

@@ -11,7 +11,7 @@ from infra.python_function import PythonFunction
 from infra.settings import Settings
 from infra.storage_stack import StorageStack
 
-# The most that Lambda gives.
+# The most that Lambda gives, and as long as an event may wait for the function.
 LATER_SECONDS = 900
 # A little more than the longest invocation of an endpoint that is not asynchronous.
 READ_TIMEOUT_SECONDS = 65
@@ -49,7 +49,9 @@ class LaterFunction(Construct):
             },
         )
         # It repeats what may be repeated itself; all else would run an inference twice.
-        self._later.function.configure_async_invoke(retry_attempts=0)
+        self._later.function.configure_async_invoke(
+            retry_attempts=0, max_event_age=Duration.seconds(LATER_SECONDS)
+        )
         role = self._later.role
         if inference.endpoint_arns:
             access.allow(role, "sagemaker:InvokeEndpoint", on=inference.endpoint_arns)

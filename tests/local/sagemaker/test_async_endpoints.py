@@ -98,6 +98,12 @@ def queued(lab, clients, light):
     return "Queued"
 
 
+@pytest.fixture(scope="module")
+def direct(lab, clients, queued):
+    lab.endpoint("direct", config(clients, "direct-config", "one"))
+    return "direct"
+
+
 def ask(lab, runtime, endpoint, body, **more):
     uri = lab.put(f"results/in/{time.monotonic_ns()}/input.json", body)
     return runtime.invoke_endpoint_async(EndpointName=endpoint, InputLocation=uri, **more)
@@ -162,12 +168,11 @@ def test_a_request_that_takes_too_long_fails(lab, queued, runtime):
     assert content(lab, answer["OutputLocation"]) == b"one:slower"
 
 
-def test_each_call_belongs_to_one_kind_of_endpoint(lab, queued, clients, runtime):
-    lab.endpoint("direct", config(clients, "direct-config", "one"))
+def test_each_call_belongs_to_one_kind_of_endpoint(lab, queued, direct, runtime):
     with pytest.raises(ClientError, match="is asynchronous: call InvokeEndpointAsync") as sync:
         runtime.invoke_endpoint(EndpointName=queued, Body=b"x")
     with pytest.raises(ClientError, match="is not asynchronous: call InvokeEndpoint ") as queue:
-        ask(lab, runtime, "direct", "x")
+        ask(lab, runtime, direct, "x")
     with pytest.raises(ClientError, match="Endpoint nobody of account") as nobody:
         ask(lab, runtime, "nobody", "x")
     for refused in (sync, queue, nobody):
@@ -232,13 +237,12 @@ def test_the_queue_is_worked_off_as_many_at_a_time_as_the_config_says(
     assert 2 < time.monotonic() - started < 3.8, "two at a time"
 
 
-def test_describe_shows_the_queue(lab, queued, clients):
+def test_describe_shows_the_queue(lab, queued, direct, clients):
     sagemaker = clients["sagemaker"]
     found = sagemaker.describe_endpoint_config(EndpointConfigName="queued-config")
     assert found["AsyncInferenceConfig"] == queue_of(lab)
     assert sagemaker.describe_endpoint(EndpointName=queued)["AsyncInferenceConfig"] == queue_of(lab)
-    direct = sagemaker.describe_endpoint(EndpointName="direct")
-    assert "AsyncInferenceConfig" not in direct
+    assert "AsyncInferenceConfig" not in sagemaker.describe_endpoint(EndpointName=direct)
 
 
 def test_what_no_queue_can_be_is_refused(lab, queued, clients):

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from infra import instance_types
+from infra.api_settings import ApiSettings
 from infra.constraints import NotReserved, Region, Task, TransformType
 from infra.endpoint_settings import (
     AsyncEndpoint,
@@ -127,28 +128,6 @@ def runs_on_gpu(endpoint: Endpoint, batch: BatchSettings) -> bool:
             return False
         case NoEndpoint():
             return instance_types.has_gpu(batch.instance_type)
-
-
-class ThrottleSettings(Section):
-    """How many requests one API key may send."""
-
-    rate: float = Field(gt=0, le=10_000, description="requests a second, on average")
-    burst: int = Field(ge=1, le=5_000, description="requests at once")
-
-
-class QuotaSettings(Section):
-    """How many requests one API key may send in all."""
-
-    requests: int = Field(ge=1, le=2_147_483_647, description="requests in one period")
-    period: Literal["day", "week", "month"] = Field(description="when the count starts anew")
-
-
-class ApiSettings(Section):
-    """The HTTP API in front of the models."""
-
-    auth: Literal["api-key"] = Field(description="callers send an x-api-key header")
-    throttle: ThrottleSettings = Field(description="how fast one API key may send")
-    quota: QuotaSettings | None = Field(default=None, description="how much one API key may send")
 
 
 class LogSettings(Section):

@@ -39,6 +39,13 @@ def predict(request: Request) -> Answer:
     return predictions.answer(models.find(request.path_parameters["model"]), request)
 
 
+def predict_as_hugging_face(request: Request) -> Answer:
+    """Answer inputs with predictions, in the shapes of Hugging Face's Inference API."""
+    import hugging_face
+
+    return hugging_face.answer(models.find(request.path_parameters["model"]), request)
+
+
 def start_batch(request: Request) -> Answer:
     """Start a batch over inline lines or an object in the data bucket."""
     import batches
@@ -66,6 +73,7 @@ ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{model}"): get_model,
     ("POST", "/v1/models/{model}"): predict,
+    ("POST", "/hf/models/{model}"): predict_as_hugging_face,
     ("POST", "/v1/models/{model}/batches"): start_batch,
     ("GET", "/v1/batches/{batch}"): get_batch,
     ("GET", "/v1/results/{result}"): get_result,

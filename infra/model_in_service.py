@@ -218,7 +218,7 @@ class ModelInService(Construct):
         }
         if isinstance(self._own.endpoint, AsyncEndpoint):
             # Where the sample is put, since a queue takes it from S3.
-            samples = results.SMOKE_TESTS.removesuffix("*")
+            samples = results.SMOKE_TESTS.removesuffix("/*")
             properties["Samples"] = self._storage.data.s3_url_for_object(samples)
         proof = CfnResource(
             self,

@@ -28,14 +28,14 @@ def result(road: Road, accepted: requests.Response) -> requests.Response:
     model = accepted.json()["model"]
     assert urljoin(f"/v1/models/{model}", accepted.headers["location"]) == path
 
-    def over() -> requests.Response | None:
+    def over() -> list[requests.Response]:
         answer = road.api("GET", path)
         if answer.status_code != 202:
-            return answer
+            return [answer]
         assert answer.json() == accepted.json()
-        return None
+        return []
 
-    answer: requests.Response = wait_for("a result", over)
+    [answer] = wait_for("a result", over)
     return answer
 
 

@@ -32,6 +32,7 @@ _ROUTES = (
     Route("POST", "/v1/models/{model}", body="prediction"),
     Route("POST", "/v1/models/{model}/batches", body="batch"),
     Route("GET", "/v1/batches/{batch}"),
+    Route("GET", "/v1/results/{result}"),
     Route("POST", "/hf/models/{model}", body="hugging-face", bearer=True),
 )
 _PLAYGROUND = Route("GET", "/", open_because="the page asks for a key and holds none")

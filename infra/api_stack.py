@@ -22,6 +22,7 @@ from infra.body_models import hugging_face_model, prediction_model, read
 from infra.gateway_problems import PROBLEMS
 from infra.inference_stack import InferenceStack
 from infra.kept import log_group
+from infra.later_function import LaterFunction
 from infra.python_function import PythonFunction
 from infra.settings import Settings, pascal_case
 from infra.storage_stack import StorageStack
@@ -139,6 +140,9 @@ class ApiStack(Stack):
         access.grant_read_objects(storage.data, role, "batches/*")
         access.grant_write_objects(storage.data, role, "batches/*/input/*")
         access.grant_use_key(storage.key, role)
+        LaterFunction(self, "Later", settings=settings, storage=storage, inference=inference).serve(
+            api
+        )
         return api
 
     def _allow_describing_executions(

@@ -74,6 +74,13 @@ def get_batch(request: Request) -> Answer:
     return batches.describe(request.path_parameters["batch"], request)
 
 
+def get_result(request: Request) -> Answer:
+    """Answer with what came of a call that was not waited for."""
+    import results
+
+    return results.find(request)
+
+
 # Rooms that few requests enter are imported when one does: see `import` inside of functions.
 ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("GET", "/v1/health"): health,
@@ -84,6 +91,7 @@ ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("POST", "/hf/models/{model}"): predict_as_hugging_face,
     ("POST", "/v1/models/{model}/batches"): start_batch,
     ("GET", "/v1/batches/{batch}"): get_batch,
+    ("GET", "/v1/results/{result}"): get_result,
 }
 
 

@@ -112,7 +112,11 @@ def test_verbose_is_asked_of_the_endpoint_to_the_letter(
             {"body": {"sequences": "a", "parameters": {}}, "model": "open"},
         ),
         (422, "parameters: must", {"body": {"inputs": "a", "parameters": "x"}, "model": "open"}),
-        (422, "surrogate", {"body": '{"inputs": {"question": "\\ud800", "context": "b"}}', "model": "facts"}),
+        (
+            422,
+            "surrogate",
+            {"body": '{"inputs": {"question": "\\ud800", "context": "b"}}', "model": "facts"},
+        ),
         (
             406,
             "question-answering",

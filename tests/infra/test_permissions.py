@@ -100,10 +100,20 @@ ROLES = {
         "xray:PutTelemetryRecords",
         "xray:PutTraceSegments",
     },
+    "api/LaterAskRole": {
+        *LOG,
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:GetObject",
+        "s3:PutObject",
+        "sagemaker:InvokeEndpoint",
+        "ssm:GetParameter",
+    },
     "api/FrontRole": {
         *LOG,
         "kms:Decrypt",
         "kms:GenerateDataKey",
+        "lambda:InvokeFunction",
         "s3:AbortMultipartUpload",
         "s3:GetObject",
         "s3:ListBucket",
@@ -370,6 +380,7 @@ def test_each_role_is_assumed_by_its_service_and_for_this_account_only(templates
         "inference/SmokeTestRole": ("lambda.amazonaws.com", []),
         "release/ReleaseRole": ("lambda.amazonaws.com", []),
         "api/FrontRole": ("lambda.amazonaws.com", []),
+        "api/LaterAskRole": ("lambda.amazonaws.com", []),
         "api/GatewayLogRole": ("apigateway.amazonaws.com", []),
     }
 

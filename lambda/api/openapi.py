@@ -153,7 +153,7 @@ def _streams(task: tasks.Task) -> bool:
 
 
 def _results() -> Json:
-    schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"}
+    schema = {"type": "string", "pattern": "^[0-9]{14}-[A-Za-z0-9_-]{32}$"}
     found = _operation(
         "getResult",
         "The answer to a call that was answered with 202",

@@ -8,7 +8,10 @@ function showAnswer(task, inputs, answer) {
   const one = SHOWN[canonicalTask(task)];
   if (!one) return { shown: [], said: "" };
   try {
-    if (!Array.isArray(inputs)) return one(inputs, answer, SHOWN_AT_FIRST);
+    if (!Array.isArray(inputs)) {
+      const { shown, said } = one(inputs, answer, SHOWN_AT_FIRST);
+      return { shown: shown.flat().filter(Boolean), said };
+    }
     const each = inputs.map((input, at) => one(input, answer[at], 5));
     const list = h("ol", { class: "each" }, each.map(({ shown }, at) => h("li", {},
       typeof inputs[at] === "string" ? h("blockquote", { class: "asked", dir: "auto", title: inputs[at] }, inputs[at]) : null, shown)));
@@ -42,7 +45,7 @@ const SHOWN = {
         h("p", { class: "said", dir: "auto" }, best.answer || "No answer in this text"),
         h("p", { class: "soft small" }, `Score ${share(best.score)}`), h("div", { class: "scroll" }, passage),
         others.length ? bars(others.map((other) => ({ name: other.answer, score: other.score })), SHOWN_AT_FIRST).shown : null,
-      ].flat(),
+      ],
       said: `${best.answer || "No answer"}, score ${share(best.score)}`,
     };
   },

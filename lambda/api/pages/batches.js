@@ -46,7 +46,7 @@ async function described(body, contentType, file, unit) {
   const count = body.size <= INLINE_BYTES && contentType !== "text/csv"
     ? (await body.text()).split("\n").filter((line) => line.trim()).length : null;
   const one = count === 1 ? unit.replace(/s$/, "") : unit;
-  const summary = [count === null ? null : `${number(count)} ${one}`, sized(body.size), body.size > INLINE_BYTES ? "goes by upload" : "goes with the call"];
+  const summary = [count === null ? null : `${number(count)} ${one}`, sized(body.size), body.size > INLINE_BYTES ? "sent by upload" : "sent with the call"];
   return { body, contentType, file, bytes: body.size, count, summary: summary.filter(Boolean).join(", ") };
 }
 

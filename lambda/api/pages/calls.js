@@ -1,10 +1,6 @@
-// Calls of the API: where it is, who asks, and what it answers when it refuses.
+// Calls of the API: who asks, and what it answers when it refuses.
 "use strict";
 
-// The page stands at the root of a stage, which may be opened with or without the last slash.
-// Put together as text: a path such as `//other.example/` must not become another host.
-const BASE = `${location.origin}${location.pathname.replace(/\/*$/, "")}/`;
-const AUTH = meta("lectern-auth") || "api-key";
 const CREDENTIAL = "lectern-credential";
 const CREDENTIALS = { "api-key": "API key", jwt: "Access token", cognito: "Access token" };
 
@@ -118,7 +114,9 @@ function problemBox(refusal, { retry, skip = [] } = {}) {
       : null,
     h("p", { class: "soft small" },
       [refusal.status ? `Status ${refusal.status}` : null, refusal.requestId ? `request ${refusal.requestId}` : null].filter(Boolean).join(" · ")));
-  if (retry) box.append(h("p", { class: "actions" }, retryButton(retry, refusal.retryAfter)));
+  // What is wrong with the request stays wrong; only what is not its fault may pass.
+  const passing = refusal.status === 0 || refusal.status === 429 || refusal.status >= 500;
+  if (retry && passing) box.append(h("p", { class: "actions" }, retryButton(retry, refusal.retryAfter)));
   return box;
 }
 

@@ -181,15 +181,26 @@ function readParameters() {
   return value;
 }
 
+function writtenParameters() {
+  try {
+    return readParameters();
+  } catch {
+    return {};
+  }
+}
+
 // Shows each error at its field; returns those that found a place.
 function showFaults(errors) {
   clearFaults();
   const form = byId(page.mode === "one" ? "ask" : "batch");
   const boxes = [...form.querySelectorAll("[data-field]")];
+  const written = writtenParameters();
   const placed = [];
   for (const error of errors) {
     const name = String(error.field ?? "");
-    const box = boxes.find(({ dataset }) => dataset.field === name)
+    // What the JSON sets is corrected there, even where a control of the same name stands beside it.
+    const inJson = page.mode === "one" && name.startsWith("parameters.") && name.split(/[.[]/)[1] in written;
+    const box = boxes.find(({ dataset }) => dataset.field === (inJson ? "parameters" : name))
       // `parameters.candidate_labels.0` belongs to the labels, an unknown parameter to the JSON.
       ?? boxes.filter(({ dataset }) => name.startsWith(`${dataset.field}.`) || name.startsWith(`${dataset.field}[`)).sort((a, b) => b.dataset.field.length - a.dataset.field.length)[0]
       ?? boxes.find(({ dataset }) => dataset.field.split(".")[0] === name);
@@ -317,12 +328,14 @@ async function startBatch() {
     const { signal } = controller;
     if (bytes <= INLINE_BYTES) {
       const { document: started } = await call("POST", path, { body, contentType, headers, signal });
+      byId("start").disabled = false;
       await follow(started, controller);
     } else {
       const asked = JSON.stringify({ upload: { content_type: contentType } });
       const { document: started } = await call("POST", path, { body: asked, contentType: "application/json", headers, signal });
       const view = showBatch(started, controller);
       if (started.upload) await upload(started.upload, body, (sent) => view.update(started, sent), signal);
+      byId("start").disabled = false;
       await follow(started, controller, view);
     }
   } catch (error) {

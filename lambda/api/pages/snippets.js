@@ -1,8 +1,6 @@
-// The call on the page as code to take along. The key itself stays out: it is read from the environment.
+// The call on the page as code to take along.
 "use strict";
 
-const KEY_VARIABLE = "LECTERN_API_KEY";
-const TOKEN_VARIABLE = "LECTERN_TOKEN";
 const INLINE_BYTES = 4_000_000;
 
 // Methods of huggingface_hub.InferenceClient, with the parameters that each takes by name.
@@ -23,10 +21,6 @@ const CLIENT = {
   "text-generation": { method: "text_generation", takes: ["do_sample", "max_new_tokens", "repetition_penalty", "return_full_text", "seed", "stop", "temperature", "top_k", "top_p"] },
 };
 
-function shellQuoted(text) {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
 function pythonLiteral(value, indent = "") {
   if (value === null) return "None";
   if (value === true) return "True";
@@ -42,29 +36,6 @@ function pythonLiteral(value, indent = "") {
   const short = `${open}${parts(indent).join(", ")}${close}`;
   if (short.length <= 76 - indent.length && !short.includes("\n")) return short;
   return `${open}\n${parts(inner).map((part) => `${inner}${part},\n`).join("")}${indent}${close}`;
-}
-
-function bodyText(body) {
-  const short = JSON.stringify(body);
-  return short.length <= 100 ? short : JSON.stringify(body, null, 2);
-}
-
-function curlLines(method, path, headers, more) {
-  const auth = {
-    "api-key": [`-H "x-api-key: $${KEY_VARIABLE}"`],
-    jwt: [`-H "authorization: Bearer $${TOKEN_VARIABLE}"`],
-    cognito: [`-H "authorization: Bearer $${TOKEN_VARIABLE}"`],
-    iam: [
-      `--aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"`,
-      `-H "x-amz-security-token: $AWS_SESSION_TOKEN"`,
-    ],
-  }[AUTH] ?? [];
-  return [
-    `curl -sS${method === "GET" ? "" : ` -X ${method}`} ${shellQuoted(BASE + path)}`,
-    ...auth,
-    ...Object.entries(headers).map(([name, value]) => `-H ${shellQuoted(`${name}: ${value}`)}`),
-    ...more,
-  ].join(" \\\n  ");
 }
 
 // What Python has to say about who asks: imports, preparation, headers, and further arguments.
@@ -151,8 +122,9 @@ function clientCall(request) {
 }
 
 const PREDICTION_SNIPPETS = {
-  curl: (request) => curlLines("POST", request.path, { "content-type": "application/json", ...request.headers },
-    [`--data-raw ${shellQuoted(bodyText(request.body))}`]),
+  curl: (request) => curlCall("POST", request.path, {
+    headers: { "content-type": "application/json", ...request.headers }, more: [`--data-raw ${shellQuoted(bodyText(request.body))}`],
+  }),
   python: (request) => pythonCall(request.path, request.headers,
     [`    json=${pythonLiteral(request.body, "    ")},`], ["answer.raise_for_status()", "print(answer.json())"]),
   client: clientCall,
@@ -162,10 +134,12 @@ const PREDICTION_SNIPPETS = {
 const BATCH_SNIPPETS = {
   curl({ path, file, contentType, bytes }) {
     if (bytes <= INLINE_BYTES) {
-      return curlLines("POST", path, { "content-type": contentType }, [`--data-binary @${shellQuoted(file)}`]);
+      return curlCall("POST", path, { headers: { "content-type": contentType }, more: [`--data-binary @${shellQuoted(file)}`] });
     }
-    const asked = curlLines("POST", path, { "content-type": "application/json" },
-      [`--data-raw ${shellQuoted(JSON.stringify({ upload: { content_type: contentType } }))}`]);
+    const asked = curlCall("POST", path, {
+      headers: { "content-type": "application/json" },
+      more: [`--data-raw ${shellQuoted(JSON.stringify({ upload: { content_type: contentType } }))}`],
+    });
     return [
       `batch=$(${asked})`,
       `curl -sS -T ${shellQuoted(file)} -H ${shellQuoted(`content-type: ${contentType}`)} "$(printf %s "$batch" | jq -r .upload.url)"`,

@@ -3,7 +3,7 @@
 "use strict";
 
 const FALSE_BY_DEFAULT = { kind: "check", value: false };
-const LONGEST = { name: "max_new_tokens", label: "At most, new tokens", kind: "number", value: "" };
+const LONGEST = { name: "max_new_tokens", label: "Longest answer, in new tokens", kind: "number", value: "" };
 
 const TASKS = {
   "text-classification": {
@@ -59,8 +59,8 @@ const TASKS = {
   "feature-extraction": {
     inputs: "text",
     options: [
-      { name: "pooling", label: "One vector a text", kind: "select", value: "mean", choices: ["none", "mean", "cls"] },
-      { name: "normalize", label: "To length 1", ...FALSE_BY_DEFAULT },
+      { name: "pooling", label: "Pooling: one vector a text, or one a token (none)", kind: "select", value: "mean", choices: ["none", "mean", "cls"] },
+      { name: "normalize", label: "Normalize to length 1", ...FALSE_BY_DEFAULT },
     ],
     example: { text: "The tracking has not moved since Monday." },
   },
@@ -225,7 +225,7 @@ function optionControl(option) {
       return { shown: fieldBox(field, id, option.label, select), read: () => select.value };
     }
     case "number": {
-      const input = h("input", { id, inputmode: "numeric", placeholder: "as the model is set" });
+      const input = h("input", { id, inputmode: "numeric", placeholder: "the model's own" });
       const read = () => {
         if (!input.value.trim()) return undefined;
         const number = Number(input.value);

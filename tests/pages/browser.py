@@ -147,13 +147,15 @@ class Page:
         )
         while not (value := self.js(asked)):
             if time.monotonic() > deadline:
-                raise AssertionError(f"{expression} did not come true; the page shows:\n{self.js('document.body.innerText')}")
+                raise AssertionError(
+                    f"{expression} did not come true; the page shows:\n{self.js('document.body.innerText')}"
+                )
             time.sleep(0.03)
         return value
 
     def text(self, selector: str) -> str:
-        found = self.until(f"document.querySelector({json.dumps(selector)})?.innerText ?? ' '")
-        return str(found).strip()
+        """What a person reads there, once there is something."""
+        return str(self.until(f"document.querySelector({json.dumps(selector)}).innerText.trim()"))
 
     def fill(self, selector: str, value: str) -> None:
         """Put a value into a field, as typing does."""
@@ -171,10 +173,19 @@ class Page:
             " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+            self.send(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=box[0],
+                y=box[1],
+                button="left",
+                clickCount=1,
+            )
 
     def key(self, key: str, *, ctrl: bool = False, text: str = "") -> None:
-        code = {"Enter": 13, "Tab": 9, "Backspace": 8, "ArrowRight": 39, "ArrowLeft": 37}.get(key, 0)
+        code = {"Enter": 13, "Tab": 9, "Backspace": 8, "ArrowRight": 39, "ArrowLeft": 37}.get(
+            key, 0
+        )
         text = text or ("\r" if key == "Enter" else "")
         for kind in ("keyDown", "keyUp"):
             self.send(
@@ -192,9 +203,18 @@ class Page:
 
     def screenshot(self, file: Path, *, whole: bool = True) -> None:
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(size["height"], 6000),
+            "scale": 1,
+        }
         taken = self.send(
-            "Page.captureScreenshot", format="png", captureBeyondViewport=whole, **({"clip": clip} if whole else {})
+            "Page.captureScreenshot",
+            format="png",
+            captureBeyondViewport=whole,
+            **({"clip": clip} if whole else {}),
         )
         file.write_bytes(base64.b64decode(taken["data"]))
 
@@ -214,15 +234,22 @@ class Page:
     def complaints(self) -> list[str]:
         """Exceptions, errors and warnings of the console, broken policies; not an answer's status."""
         thrown = [
-            event["exceptionDetails"].get("exception", {}).get("description", event["exceptionDetails"]["text"])
+            event["exceptionDetails"]
+            .get("exception", {})
+            .get("description", event["exceptionDetails"]["text"])
             for event in self._events("Runtime.exceptionThrown")
         ]
         logged = [
             event["entry"]["text"]
             for event in self._events("Log.entryAdded")
-            if event["entry"]["level"] in ("error", "warning") and event["entry"]["source"] != "network"
+            if event["entry"]["level"] in ("error", "warning")
+            and event["entry"]["source"] != "network"
         ]
-        told = [str(event["args"]) for event in self._events("Runtime.consoleAPICalled") if event["type"] in ("error", "warning", "assert")]
+        told = [
+            str(event["args"])
+            for event in self._events("Runtime.consoleAPICalled")
+            if event["type"] in ("error", "warning", "assert")
+        ]
         return thrown + logged + told
 
     def close(self) -> None:

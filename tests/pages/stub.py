@@ -26,9 +26,23 @@ sys.path.insert(0, str(ROOT / "lambda" / "api"))
 import pages  # noqa: E402
 
 LOCAL, AWS = "/restapis/1a2b3c/local/_user_request_", "/dev"
+# Base path: who may ask. The pages are told by an environment variable.
+BASES = {
+    LOCAL: "api-key",
+    AWS: "api-key",
+    "/jwt": "jwt",
+    "/iam": "iam",
+    "/open": "open-to-everyone",
+}
 KEY = "stub-key"
 BATCH_SECONDS = float(os.environ.get("STUB_BATCH_SECONDS", "1.5"))
-LABELS = [("billing", 0.9247), ("account", 0.0391), ("delivery", 0.0202), ("technical", 0.0117), ("returns", 0.0043)]
+LABELS = [
+    ("billing", 0.9247),
+    ("account", 0.0391),
+    ("delivery", 0.0202),
+    ("technical", 0.0117),
+    ("returns", 0.0043),
+]
 MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 # name: task, kind, state, version
 MODELS = {
@@ -48,7 +62,15 @@ MODELS = {
 
 
 class Refused(Exception):
-    def __init__(self, status: int, kind: str, title: str, detail: str, errors: Any = (), retry: int | None = None):
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        errors: Any = (),
+        retry: int | None = None,
+    ):
         self.status, self.retry = status, retry
         self.document = {
             "type": f"urn:lectern:problem:{kind}", "title": title, "status": status,
@@ -87,9 +109,22 @@ def answer_of(task: str, asked: dict[str, Any]) -> Any:
         return {"sequence": inputs, "labels": labels, "scores": scores}
     if task == "token-classification":
         found = []
-        for word, kind in [("Ada Lovelace", "PER"), ("Charles Babbage", "PER"), ("London", "LOC"), ("ACME", "ORG")]:
+        for word, kind in [
+            ("Ada Lovelace", "PER"),
+            ("Charles Babbage", "PER"),
+            ("London", "LOC"),
+            ("ACME", "ORG"),
+        ]:
             if (start := inputs.find(word)) >= 0:
-                found.append({"entity_group": kind, "score": 0.997, "word": word, "start": start, "end": start + len(word)})
+                found.append(
+                    {
+                        "entity_group": kind,
+                        "score": 0.997,
+                        "word": word,
+                        "start": start,
+                        "end": start + len(word),
+                    }
+                )
         return found
     if task == "question-answering":
         start = inputs["context"].find("ten")
@@ -97,15 +132,32 @@ def answer_of(task: str, asked: dict[str, Any]) -> Any:
     if task == "table-question-answering":
         return {"answer": "31", "coordinates": [[0, 1]], "cells": ["31"], "aggregator": "NONE"}
     if task == "fill-mask":
-        words = [("Monday", 0.412), ("Tuesday", 0.223), ("time", 0.101), ("Friday", 0.064), ("Sunday", 0.031)]
-        return [{"score": s, "token": n, "token_str": w, "sequence": f"The parcel arrived on {w}."} for n, (w, s) in enumerate(words)]
+        words = [
+            ("Monday", 0.412),
+            ("Tuesday", 0.223),
+            ("time", 0.101),
+            ("Friday", 0.064),
+            ("Sunday", 0.031),
+        ]
+        return [
+            {"score": s, "token": n, "token_str": w, "sequence": f"The parcel arrived on {w}."}
+            for n, (w, s) in enumerate(words)
+        ]
     if task == "feature-extraction":
         return [[round(((n * 37) % 101 - 50) / 400, 4) for n in range(384)]]
     if task == "summarization":
-        return [{"summary_text": "A lighthouse from 1871 has run without a keeper since 1989; a technician visits twice a year."}]
+        return [
+            {
+                "summary_text": "A lighthouse from 1871 has run without a keeper since 1989; a technician visits twice a year."
+            }
+        ]
     if task.startswith("translation"):
         return [{"translation_text": "Das Geschäft öffnet samstags um zehn Uhr."}]
-    return [{"generated_text": f"{inputs} that had not been lit for years, and one evening somebody saw it shine."}]
+    return [
+        {
+            "generated_text": f"{inputs} that had not been lit for years, and one evening somebody saw it shine."
+        }
+    ]
 
 
 def _trouble(task: str, asked: dict[str, Any]) -> None:
@@ -113,34 +165,58 @@ def _trouble(task: str, asked: dict[str, Any]) -> None:
     if "slow" in text:
         time.sleep(2)
     if "busy" in text:
-        raise Refused(503, "busy", "Busy", "tickets takes no more requests at the moment, or is waking up", retry=2)
+        raise Refused(
+            503,
+            "busy",
+            "Busy",
+            "tickets takes no more requests at the moment, or is waking up",
+            retry=2,
+        )
     if "broken" in text:
-        raise Refused(502, "model-fault", "Model fault", "the model failed on this input; its log has the reason")
+        raise Refused(
+            502,
+            "model-fault",
+            "Model fault",
+            "the model failed on this input; its log has the reason",
+        )
     parameters = asked.get("parameters") or {}
     errors = []
     top_k = parameters.get("top_k")
     if top_k is not None and not isinstance(top_k, int):
-        errors.append({"field": "parameters.top_k", "message": "must be a whole number from 1, or null for all classes"})
+        errors.append(
+            {
+                "field": "parameters.top_k",
+                "message": "must be a whole number from 1, or null for all classes",
+            }
+        )
     for name in parameters:
         if name.startswith("un"):
             errors.append({"field": f"parameters.{name}", "message": f"not a parameter of {task}"})
     if len(parameters.get("candidate_labels") or []) > 5:
         errors.append({"field": "parameters.candidate_labels", "message": "at most 5 labels"})
     if errors:
-        raise Refused(422, "invalid-request", "Invalid request", "; ".join(f"{e['field']}: {e['message']}" for e in errors), errors)
+        raise Refused(
+            422,
+            "invalid-request",
+            "Invalid request",
+            "; ".join(f"{e['field']}: {e['message']}" for e in errors),
+            errors,
+        )
 
 
 def hub_answer(task: str, asked: dict[str, Any]) -> Any:
     answer = answer_of(task, asked)
     if task == "text-classification":
         return [answer]
-    if task == "zero-shot-classification":
-        return [{"label": label, "score": score} for label, score in zip(answer["labels"], answer["scores"], strict=True)]
     return answer
 
 
 def now(seconds: float | None = None) -> str:
-    return datetime.fromtimestamp(seconds or time.time(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(seconds or time.time(), UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def batch_document(batch: dict[str, Any]) -> dict[str, Any]:
@@ -202,32 +278,57 @@ class Api(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if parts.path == "/stub/requests":
             return self.send(200, WORLD.requests)
-        base = next((base for base in (LOCAL, AWS) if parts.path == base or parts.path.startswith(f"{base}/")), None)
+        base = next(
+            (base for base in BASES if parts.path == base or parts.path.startswith(f"{base}/")),
+            None,
+        )
         if base is None:
             return self.send(404, {"message": "Not Found"})
         path = parts.path.removeprefix(base) or "/"
         headers = {name.lower(): value for name, value in self.headers.items()}
         with WORLD.lock:
-            WORLD.requests.append({"method": self.command, "path": path, "headers": headers, "body": body.decode(errors="replace")[:5000]})
+            os.environ["AUTH"] = BASES[base]  # pages are asked for one at a time here
+            WORLD.requests.append(
+                {
+                    "method": self.command,
+                    "path": path,
+                    "headers": headers,
+                    "body": body.decode(errors="replace")[:5000],
+                }
+            )
         try:
+            self.base = base
             self.route(path, {k: v[0] for k, v in parse_qs(parts.query).items()}, headers, body)
         except Refused as refused:
             more = {} if refused.retry is None else {"retry-after": str(refused.retry)}
-            self.send(refused.status, refused.document, {"content-type": "application/problem+json", **more})
+            self.send(
+                refused.status,
+                refused.document,
+                {"content-type": "application/problem+json", **more},
+            )
 
     def route(self, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
         request: Any = SimpleNamespace(path=path)
         if path in ("/", "/v1/docs"):
-            answer = (pages.playground if path == "/" else pages.documentation)(request).for_gateway("stub-request")
+            answer = (pages.playground if path == "/" else pages.documentation)(
+                request
+            ).for_gateway("stub-request")
             return self.send(answer["statusCode"], answer["body"], answer["headers"])
         if path == "/v1/openapi.json":
             return self.send(200, openapi())
         key = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-        if key != KEY:
-            raise Refused(403, "invalid-api-key", "Invalid API key", "the header x-api-key has no key of this API")
+        if key != KEY and BASES[self.base] != "open-to-everyone":
+            raise Refused(
+                403,
+                "invalid-api-key",
+                "Invalid API key",
+                "the header x-api-key has no key of this API",
+            )
         match self.command, path.strip("/").split("/"):
             case "GET", ["v1", "models"]:
                 return self.send(200, {"models": [self.model(name) for name in MODELS]})
+            case "GET", ["v1", "models", name]:
+                return self.send(200, self.model(name))
             case "POST", ["v1", "models", name]:
                 return self.predict(name, headers, json.loads(body))
             case "POST", ["hf", "models", name]:
@@ -243,21 +344,38 @@ class Api(BaseHTTPRequestHandler):
                 return self.send(200, {"batches": found[at : at + limit], "next_token": token})
             case "GET" | "DELETE", ["v1", "batches", batch_id]:
                 if (batch := WORLD.batches.get(batch_id)) is None:
-                    raise Refused(404, "unknown-batch", "Unknown batch", f"there is no batch {batch_id!r}")
+                    raise Refused(
+                        404, "unknown-batch", "Unknown batch", f"there is no batch {batch_id!r}"
+                    )
                 document = batch_document(batch)
-                if self.command == "DELETE" and document["state"] in ("InProgress", "AwaitingUpload"):
+                if self.command == "DELETE" and document["state"] in (
+                    "InProgress",
+                    "AwaitingUpload",
+                ):
                     batch["stopped"] = max(document["done"], 1)
                 return self.send(200, batch_document(batch))
         raise Refused(404, "not-found", "Not found", f"there is no {self.command} {path}")
 
     def model(self, name: str) -> dict[str, Any]:
         task, kind, state, version = MODELS[name]
-        return {"name": name, "task": task, "kind": kind, "state": state, "version": version, "endpoint": f"lectern-stub-{name}"}
+        return {
+            "name": name,
+            "task": task,
+            "kind": kind,
+            "state": state,
+            "version": version,
+            "endpoint": f"lectern-stub-{name}",
+        }
 
     def predict(self, name: str, headers: dict[str, str], asked: dict[str, Any]) -> None:
         task, kind, state, version = MODELS[name]
         if state == "NotDeployed":
-            raise Refused(409, "not-deployed", "Model not deployed", f"no version of {name} is approved yet: train and approve one of the pipeline tickets")
+            raise Refused(
+                409,
+                "not-deployed",
+                "Model not deployed",
+                f"no version of {name} is approved yet: train and approve one of the pipeline tickets",
+            )
         _trouble(task, asked)
         if kind == "async" or headers.get("prefer") == "respond-async":
             result = secrets.token_hex(6)
@@ -267,7 +385,12 @@ class Api(BaseHTTPRequestHandler):
         return self.send(200, answer_of(task, asked), self.said_by(version, asked))
 
     def pending(self, result: str) -> dict[str, Any]:
-        return {"id": result, "model": "stories", "state": "InProgress", "result": f"/v1/results/{result}"}
+        return {
+            "id": result,
+            "model": "stories",
+            "state": "InProgress",
+            "result": f"/v1/results/{result}",
+        }
 
     def said_by(self, version: str | None, asked: Any = "") -> dict[str, str]:
         cut = {"x-lectern-truncated": "1"} if "very long" in json.dumps(asked) else {}
@@ -282,7 +405,9 @@ class Api(BaseHTTPRequestHandler):
     def start_batch(self, name: str, headers: dict[str, str], body: bytes) -> None:
         key = headers.get("idempotency-key", secrets.token_hex(8))
         if key in WORLD.keys:
-            return self.send(200, batch_document(WORLD.batches[WORLD.keys[key]]), {"idempotent-replayed": "true"})
+            return self.send(
+                200, batch_document(WORLD.batches[WORLD.keys[key]]), {"idempotent-replayed": "true"}
+            )
         batch_id = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
         content_type = headers.get("content-type", "")
         upload = json.loads(body)["upload"] if content_type == "application/json" else None
@@ -358,7 +483,12 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     WORLD.bucket = f"http://127.0.0.1:{bucket.server_port}"
     origin = f"http://127.0.0.1:{api.server_port}"
-    print(json.dumps({"origin": origin, "local": origin + LOCAL, "aws": origin + AWS, "bucket": WORLD.bucket}), flush=True)
+    print(
+        json.dumps(
+            {"origin": origin, "local": origin + LOCAL, "aws": origin + AWS, "bucket": WORLD.bucket}
+        ),
+        flush=True,
+    )
     sys.stdin.read()
 
 

@@ -115,7 +115,7 @@ function marked(text, parts) {
   for (const { start, end, hue, name } of [...parts].sort((a, b) => a.start - b.start)) {
     if (start < at || end <= start) continue;
     pieces.push(points.slice(at, start).join(""));
-    pieces.push(h("mark", { class: `hue${hue}` }, points.slice(start, end).join(""), name ? h("small", {}, name) : null));
+    pieces.push(h("mark", { class: `hue${hue}` }, points.slice(start, end).join(""), name ? [" ", h("small", {}, name)] : null));
     at = end;
   }
   return [...pieces, points.slice(at).join("")];

@@ -40,8 +40,7 @@ const kindsOf = (schema) => [schema.type ?? []].flat();
 const isObject = (schema) => kindsOf(schema).includes("object") || Boolean(schema.properties);
 const isArray = (schema) => kindsOf(schema).includes("array") || Boolean(schema.items ?? schema.prefixItems);
 
-const WORDS = { string: "text", integer: "whole number", number: "number", boolean: "true or false", object: "object", null: "null" };
-const FORMATS = { "date-time": "time, ISO 8601", uri: "URL", uuid: "UUID", binary: "bytes" };
+const FORMATS = { "date-time": "a time, ISO 8601", date: "a date", uri: "a URL", uuid: "a UUID", binary: "bytes" };
 
 function orList(words) {
   const all = [...new Set(words)];
@@ -60,14 +59,14 @@ function typeText(node, depth = 0) {
   }
   const words = kindsOf(schema).filter((kind) => kind !== "null").map((kind) => {
     if (kind === "array") {
-      if (schema.prefixItems) return `list of ${schema.prefixItems.map((item) => typeText(item, depth + 1)).join(", then ")}`;
-      const item = schema.items && depth < 4 ? typeText(schema.items, depth + 1) : "";
-      return item && item !== "anything" ? `list of ${/^(list|object|text|number|whole)/.test(item) ? item.replace(/^(object|text|number|whole number)\b/, "$1s").replace(/^lists? /, "lists ") : item}` : "list";
+      if (schema.prefixItems) return `array of ${schema.prefixItems.map((item) => typeText(item, depth + 1)).join(", then ")}`;
+      const item = schema.items && depth < 4 ? typeText(schema.items, depth + 1) : "anything";
+      return item === "anything" ? "array" : `array of ${item.replace(/^(string|integer|number|boolean|object)$/, "$1s").replace(/^array /, "arrays ")}`;
     }
-    return kind === "string" && schema.format ? FORMATS[schema.format] ?? `${WORDS.string}, ${schema.format}` : WORDS[kind] ?? kind;
+    return kind === "string" && schema.format ? `string, ${FORMATS[schema.format] ?? schema.format}` : kind;
   });
   if (!words.length && isObject(schema)) words.push("object");
-  if (!words.length && isArray(schema)) words.push("list");
+  if (!words.length && isArray(schema)) words.push("array");
   if (kindsOf(schema).includes("null") || schema.nullable) words.push("null");
   return orList(words) || "anything";
 }
@@ -75,7 +74,9 @@ function typeText(node, depth = 0) {
 function boundsText(schema) {
   const say = [];
   const between = (least, most, unit) => {
-    if (least !== undefined && most !== undefined) say.push(`${least} to ${most}${unit}`);
+    const both = `${least} to ${most}`;
+    // Descriptions of these schemas often say it already.
+    if (least !== undefined && most !== undefined) { if (!schema.description?.includes(both)) say.push(both + unit); }
     else if (least !== undefined) say.push(`at least ${least}${unit}`);
     else if (most !== undefined) say.push(`at most ${most}${unit}`);
   };

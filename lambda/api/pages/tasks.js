@@ -252,7 +252,9 @@ function labelsControl(option, id, field) {
 
   const change = (next) => {
     labels = [...new Set(next.map((label) => label.trim()).filter(Boolean))];
-    chips.replaceChildren(...labels.map(chip), adder);
+    // The field itself stays where it is, since moving it would take the focus away.
+    chips.querySelectorAll(".chip").forEach((old) => old.remove());
+    adder.before(...labels.map(chip));
     chips.dispatchEvent(new Event("input", { bubbles: true }));
   };
   const chip = (label) => h("li", { class: "chip" }, h("span", { dir: "auto" }, label),

@@ -33,6 +33,7 @@ BASES = {
     "/jwt": "jwt",
     "/iam": "iam",
     "/open": "open-to-everyone",
+    "/own": "api-key",
 }
 KEY = "stub-key"
 BATCH_SECONDS = float(os.environ.get("STUB_BATCH_SECONDS", "1.5"))
@@ -310,12 +311,11 @@ class Api(BaseHTTPRequestHandler):
     def route(self, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
         request: Any = SimpleNamespace(path=path)
         if path in ("/", "/v1/docs"):
-            answer = (pages.playground if path == "/" else pages.documentation)(
-                request
-            ).for_gateway("stub-request")
-            return self.send(answer["statusCode"], answer["body"], answer["headers"])
+            answer = (pages.playground if path == "/" else pages.documentation)(request)
+            headers = {"content-type": answer.content_type, **answer.headers}
+            return self.send(answer.status, answer.body, headers)
         if path == "/v1/openapi.json":
-            return self.send(200, openapi())
+            return self.send(200, own_openapi() if self.base == "/own" else openapi())
         key = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
         if key != KEY and BASES[self.base] != "open-to-everyone":
             raise Refused(
@@ -469,6 +469,24 @@ class Bucket(BaseHTTPRequestHandler):
 
 def openapi() -> Any:
     return json.loads(Path(__file__).with_name("openapi_sample.json").read_text())
+
+
+def own_openapi() -> Any:
+    """The description that the function itself gives of these models."""
+    served = {
+        name: {
+            "task": task,
+            "kind": kind,
+            "endpoint": name,
+            "pipeline": None,
+            "parameter": f"/{name}",
+        }
+        for name, (task, kind, _, _) in MODELS.items()
+    }
+    os.environ["MODELS"] = json.dumps(served)
+    import openapi as own
+
+    return own.answer(SimpleNamespace()).body
 
 
 def main() -> None:

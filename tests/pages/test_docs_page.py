@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.lambda_bundle import FUNCTIONS
 from tests.pages.browser import Browser, Page
 from tests.pages.conftest import FAINT, KEY, NAMELESS, WIDER, Stub, opened_pages
 
@@ -142,3 +144,23 @@ def test_the_page_finds_its_description_behind_any_base(new_page: NewPage, stub:
         page = opened(new_page(), address)
         assert f"{stub.aws}/v1/openapi.json" in page.requested()
         assert page.js("document.getElementById('playground-link').href") == f"{stub.aws}/"
+
+
+@pytest.mark.skipif(not (FUNCTIONS / "api" / "openapi.py").exists(), reason="there is none yet")
+def test_the_functions_own_description_is_shown_whole(new_page: NewPage, stub: Stub) -> None:
+    with urllib.request.urlopen(f"{stub.origin}/own/v1/openapi.json") as answer:
+        document = json.load(answer)
+    names = [
+        operation["operationId"]
+        for item in document["paths"].values()
+        for verb, operation in item.items()
+        if verb in ("get", "post", "delete")
+    ]
+    page = opened(new_page(), f"{stub.origin}/own/v1/docs")
+    page.js("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
+    shown = page.js("[...document.querySelectorAll('article')].map((it) => it.id)")
+    assert sorted(shown) == sorted(names)
+    text = page.js("document.querySelector('main').innerText")
+    assert not [slip for slip in ("undefined", "[object", "NaN", "$ref") if slip in text]
+    assert page.js("document.querySelectorAll('#problems tbody tr').length") >= 15
+    assert page.js(NAMELESS) == []

@@ -48,7 +48,11 @@ async function call(method, path, { body, contentType, headers = {}, signal } = 
   let response, text;
   try {
     response = await fetch(BASE + path, {
-      method, body, signal, cache: "no-store", credentials: "omit",
+      method,
+      body,
+      signal,
+      cache: "no-store",
+      credentials: "omit",
       headers: {
         accept: "application/json",
         ...credentialHeaders(),
@@ -71,17 +75,27 @@ async function call(method, path, { body, contentType, headers = {}, signal } = 
     // A proxy on the way may answer with a page of its own; its status must do.
   }
   if (!response.ok) throw new Refusal(response.status, response.headers, document);
-  return { status: response.status, headers: response.headers, document, text, milliseconds: performance.now() - started };
+  return {
+    status: response.status,
+    headers: response.headers,
+    document,
+    text,
+    milliseconds: performance.now() - started,
+  };
 }
 
 function pause(seconds, signal) {
   signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    }, { once: true });
+    signal?.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      },
+      { once: true },
+    );
   });
 }
 
@@ -89,14 +103,21 @@ function pause(seconds, signal) {
 async function predict(request, { signal, later }) {
   const started = performance.now();
   let answer = await call("POST", request.path, {
-    body: JSON.stringify(request.body), contentType: "application/json", headers: request.headers, signal,
+    body: JSON.stringify(request.body),
+    contentType: "application/json",
+    headers: request.headers,
+    signal,
   });
   while (answer.status === 202) {
     const { result } = answer.document;
     later(answer.document);
     await pause(Math.min(Number(answer.headers.get("retry-after")) || 1, 30), signal);
     // A path of the API, whatever stands before it here.
-    answer = await call("GET", `v1/results/${encodeURIComponent(String(result).split("/").at(-1))}`, { signal });
+    answer = await call(
+      "GET",
+      `v1/results/${encodeURIComponent(String(result).split("/").at(-1))}`,
+      { signal },
+    );
     answer.late = true;
   }
   answer.milliseconds = performance.now() - started;
@@ -106,17 +127,40 @@ async function predict(request, { signal, later }) {
 // A refusal as a person wants it: what, why, which field, when to come back, what to quote.
 function problemBox(refusal, { retry, skip = [] } = {}) {
   const left = refusal.errors.filter((error) => !skip.includes(error));
-  const box = h("div", { class: "problem" },
+  const box = h(
+    "div",
+    { class: "problem" },
     h("h3", {}, refusal.title),
     refusal.detail ? h("p", {}, refusal.detail) : null,
     left.length
-      ? h("ul", {}, left.map((error) => h("li", {}, error.field ? [h("code", {}, String(error.field)), ": "] : null, String(error.message ?? ""))))
+      ? h(
+          "ul",
+          {},
+          left.map((error) =>
+            h(
+              "li",
+              {},
+              error.field ? [h("code", {}, String(error.field)), ": "] : null,
+              String(error.message ?? ""),
+            ),
+          ),
+        )
       : null,
-    h("p", { class: "soft small" },
-      [refusal.status ? `Status ${refusal.status}` : null, refusal.requestId ? `request ${refusal.requestId}` : null].filter(Boolean).join(" · ")));
+    h(
+      "p",
+      { class: "soft small" },
+      [
+        refusal.status ? `Status ${refusal.status}` : null,
+        refusal.requestId ? `request ${refusal.requestId}` : null,
+      ]
+        .filter(Boolean)
+        .join(" · "),
+    ),
+  );
   // What is wrong with the request stays wrong; only what is not its fault may pass.
   const passing = refusal.status === 0 || refusal.status === 429 || refusal.status >= 500;
-  if (retry && passing) box.append(h("p", { class: "actions" }, retryButton(retry, refusal.retryAfter)));
+  if (retry && passing)
+    box.append(h("p", { class: "actions" }, retryButton(retry, refusal.retryAfter)));
   return box;
 }
 
@@ -135,5 +179,7 @@ function retryButton(retry, seconds) {
 }
 
 function seconds(milliseconds) {
-  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(milliseconds < 10000 ? 2 : 1)} s`;
+  return milliseconds < 1000
+    ? `${Math.round(milliseconds)} ms`
+    : `${(milliseconds / 1000).toFixed(milliseconds < 10000 ? 2 : 1)} s`;
 }

@@ -8,7 +8,9 @@ function h(tag, attributes, ...children) {
     if (typeof value === "function") element.addEventListener(name, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -19,7 +21,9 @@ function byId(id) {
 // A link out of a document: only where a browser would fetch, never `javascript:`.
 function safeLink(address, text, attributes) {
   const usable = /^(https?:\/\/|#)/i.test(address);
-  return usable ? h("a", { href: address, rel: "noreferrer", ...attributes }, text) : h("span", {}, text);
+  return usable
+    ? h("a", { href: address, rel: "noreferrer", ...attributes }, text)
+    : h("span", {}, text);
 }
 
 async function copyText(text) {
@@ -40,7 +44,11 @@ async function copyText(text) {
 
 // A button that copies what `read` gives at that moment, and says for two seconds that it did.
 function copyButton(what, read) {
-  const button = h("button", { type: "button", class: "quiet copy", "aria-label": `Copy ${what}` }, "Copy");
+  const button = h(
+    "button",
+    { type: "button", class: "quiet copy", "aria-label": `Copy ${what}` },
+    "Copy",
+  );
   const said = h("span", { class: "unseen", role: "status" });
   button.addEventListener("click", async () => {
     const done = await copyText(read());
@@ -57,7 +65,12 @@ function copyButton(what, read) {
 
 function codeBlock(text, what) {
   const pre = h("pre", { tabindex: "0", "aria-label": what }, text);
-  return h("div", { class: "code copies" }, pre, copyButton(what, () => pre.textContent));
+  return h(
+    "div",
+    { class: "code copies" },
+    pre,
+    copyButton(what, () => pre.textContent),
+  );
 }
 
 function meta(name) {

@@ -18,17 +18,49 @@ function inline(text) {
   return [...parts, text.slice(at)].filter((part) => part !== "");
 }
 
-const cellsOf = (row) => row.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+const cellsOf = (row) =>
+  row
+    .trim()
+    .replace(/^\||\|$/g, "")
+    .split("|")
+    .map((cell) => cell.trim());
 
 function block(text) {
   const lines = text.split("\n");
-  if (lines.every((line) => /^\s*[-*] /.test(line) || /^\s{2,}\S/.test(line))) return listOf("ul", lines, /^\s*[-*] /);
-  if (lines.every((line) => /^\s*\d+\. /.test(line) || /^\s{2,}\S/.test(line))) return listOf("ol", lines, /^\s*\d+\. /);
+  if (lines.every((line) => /^\s*[-*] /.test(line) || /^\s{2,}\S/.test(line)))
+    return listOf("ul", lines, /^\s*[-*] /);
+  if (lines.every((line) => /^\s*\d+\. /.test(line) || /^\s{2,}\S/.test(line)))
+    return listOf("ol", lines, /^\s*\d+\. /);
   if (/^#+ /.test(text)) return h("h4", {}, inline(text.replace(/^#+ /, "")));
   if (lines.length > 2 && lines.every((line) => line.trim().startsWith("|"))) {
-    return h("div", { class: "scroll" }, h("table", {},
-      h("thead", {}, h("tr", {}, cellsOf(lines[0]).map((cell) => h("th", { scope: "col" }, inline(cell))))),
-      h("tbody", {}, lines.slice(2).map((line) => h("tr", {}, cellsOf(line).map((cell) => h("td", {}, inline(cell))))))));
+    return h(
+      "div",
+      { class: "scroll" },
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            cellsOf(lines[0]).map((cell) => h("th", { scope: "col" }, inline(cell))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          lines.slice(2).map((line) =>
+            h(
+              "tr",
+              {},
+              cellsOf(line).map((cell) => h("td", {}, inline(cell))),
+            ),
+          ),
+        ),
+      ),
+    );
   }
   return h("p", {}, inline(text.replaceAll("\n", " ")));
 }
@@ -39,15 +71,25 @@ function listOf(tag, lines, mark) {
     if (mark.test(line)) items.push(line.replace(mark, ""));
     else items[items.length - 1] += ` ${line.trim()}`;
   }
-  return h(tag, {}, items.map((item) => h("li", {}, inline(item))));
+  return h(
+    tag,
+    {},
+    items.map((item) => h("li", {}, inline(item))),
+  );
 }
 
 function prose(text) {
   if (!text) return null;
   const parts = text.replaceAll("\r", "").split(/^```.*$/m);
   // Every second part stood between fences.
-  const blocks = parts.flatMap((part, at) => (at % 2
-    ? [h("div", { class: "code" }, h("pre", { tabindex: "0" }, part.replace(/^\n|\n$/g, "")))]
-    : part.split(/\n\s*\n/).map((piece) => piece.replace(/^\n+|\n+$/g, "")).filter((piece) => piece.trim()).map(block)));
+  const blocks = parts.flatMap((part, at) =>
+    at % 2
+      ? [h("div", { class: "code" }, h("pre", { tabindex: "0" }, part.replace(/^\n|\n$/g, "")))]
+      : part
+          .split(/\n\s*\n/)
+          .map((piece) => piece.replace(/^\n+|\n+$/g, ""))
+          .filter((piece) => piece.trim())
+          .map(block),
+  );
   return h("div", { class: "prose" }, blocks);
 }

@@ -3,20 +3,39 @@
 "use strict";
 
 const FALSE_BY_DEFAULT = { kind: "check", value: false };
-const LONGEST = { name: "max_new_tokens", label: "Longest answer, in new tokens", kind: "number", value: "" };
+const LONGEST = {
+  name: "max_new_tokens",
+  label: "Longest answer, in new tokens",
+  kind: "number",
+  value: "",
+};
 
 const TASKS = {
   "text-classification": {
     inputs: "text",
     // One bar says little: the page asks for every class, where the API's own default is the best one.
-    options: [{ name: "top_k", label: "Every label, not only the best", kind: "check", value: true, checked: null }],
+    options: [
+      {
+        name: "top_k",
+        label: "Every label, not only the best",
+        kind: "check",
+        value: true,
+        checked: null,
+      },
+    ],
     example: { text: "I was charged twice this month and nobody answers my mails." },
   },
   "zero-shot-classification": {
     inputs: "text",
     options: [
       { name: "candidate_labels", label: "Labels", kind: "labels", value: [] },
-      { name: "hypothesis_template", label: "Hypothesis template", kind: "text", value: "", placeholder: "This example is {}." },
+      {
+        name: "hypothesis_template",
+        label: "Hypothesis template",
+        kind: "text",
+        value: "",
+        placeholder: "This example is {}.",
+      },
       { name: "multi_label", label: "Several labels may hold at once", ...FALSE_BY_DEFAULT },
     ],
     example: {
@@ -28,7 +47,10 @@ const TASKS = {
     inputs: "text",
     options: [
       {
-        name: "aggregation_strategy", label: "Join tokens into entities", kind: "select", value: "simple",
+        name: "aggregation_strategy",
+        label: "Join tokens into entities",
+        kind: "select",
+        value: "simple",
         choices: ["none", "simple", "first", "average", "max"],
       },
     ],
@@ -39,7 +61,8 @@ const TASKS = {
     options: [],
     example: {
       question: "When does the shop open on Saturdays?",
-      context: "The shop is open from nine to six on weekdays. On Saturdays it opens at ten and closes at two.",
+      context:
+        "The shop is open from nine to six on weekdays. On Saturdays it opens at ten and closes at two.",
     },
   },
   "table-question-answering": {
@@ -59,7 +82,13 @@ const TASKS = {
   "feature-extraction": {
     inputs: "text",
     options: [
-      { name: "pooling", label: "Pooling: one vector a text, or one a token (none)", kind: "select", value: "mean", choices: ["none", "mean", "cls"] },
+      {
+        name: "pooling",
+        label: "Pooling: one vector a text, or one a token (none)",
+        kind: "select",
+        value: "mean",
+        choices: ["none", "mean", "cls"],
+      },
       { name: "normalize", label: "Normalize to length 1", ...FALSE_BY_DEFAULT },
     ],
     example: { text: "The tracking has not moved since Monday." },
@@ -71,15 +100,27 @@ const TASKS = {
       text: "The lighthouse was built in 1871 after three ships had run aground in one winter. Its lamp burned oil until 1924, when a cable brought electricity from the mainland. Since 1989 nobody lives there; a technician comes by boat twice a year.",
     },
   },
-  translation: { inputs: "text", options: [LONGEST], example: { text: "The shop opens at ten on Saturdays." } },
-  "text2text-generation": { inputs: "text", options: [LONGEST], example: { text: "Is this friendly or angry? I was charged twice and nobody answers." } },
-  "text-generation": { inputs: "text", options: [LONGEST], example: { text: "Once upon a time there was a lighthouse" } },
+  translation: {
+    inputs: "text",
+    options: [LONGEST],
+    example: { text: "The shop opens at ten on Saturdays." },
+  },
+  "text2text-generation": {
+    inputs: "text",
+    options: [LONGEST],
+    example: { text: "Is this friendly or angry? I was charged twice and nobody answers." },
+  },
+  "text-generation": {
+    inputs: "text",
+    options: [LONGEST],
+    example: { text: "Once upon a time there was a lighthouse" },
+  },
 };
 const SAME_TASK = { "sentiment-analysis": "text-classification", ner: "token-classification" };
 const ANY_TASK = { inputs: "json", options: [], example: { json: '"a text"' } };
 
 function canonicalTask(name) {
-  return /^translation/.test(name) ? "translation" : SAME_TASK[name] ?? name;
+  return /^translation/.test(name) ? "translation" : (SAME_TASK[name] ?? name);
 }
 
 function taskOf(name) {
@@ -95,8 +136,13 @@ class Unwritten extends Error {
 }
 
 function fieldBox(field, id, label, control, hint) {
-  return h("div", { class: "field", "data-field": field },
-    h("label", { for: id }, label), control, hint ? h("p", { class: "hint" }, hint) : null);
+  return h(
+    "div",
+    { class: "field", "data-field": field },
+    h("label", { for: id }, label),
+    control,
+    hint ? h("p", { class: "hint" }, hint) : null,
+  );
 }
 
 function area(id, rows, placeholder) {
@@ -108,10 +154,16 @@ const INPUTS = {
   text: {
     show: (task) => [
       fieldBox("inputs", "text", "Text", area("text", 6, "Type a text, or paste lines"), task.hint),
-      h("div", { class: "check", hidden: true, id: "lines-choice" },
-        h("input", { type: "checkbox", id: "each-line" }), h("label", { for: "each-line" }, "Every line is a text of its own")),
+      h(
+        "div",
+        { class: "check", hidden: true, id: "lines-choice" },
+        h("input", { type: "checkbox", id: "each-line" }),
+        h("label", { for: "each-line" }, "Every line is a text of its own"),
+      ),
     ],
-    fill: (example) => { byId("text").value = example.text; },
+    fill: (example) => {
+      byId("text").value = example.text;
+    },
     read() {
       const text = byId("text").value;
       if (!text.trim()) throw new Unwritten("inputs", "there is no text yet");
@@ -120,15 +172,28 @@ const INPUTS = {
     },
     // Only lines that are there can be told apart.
     changed() {
-      const lines = byId("text").value.split(/\r?\n/).filter((line) => line.trim());
+      const lines = byId("text")
+        .value.split(/\r?\n/)
+        .filter((line) => line.trim());
       byId("lines-choice").hidden = lines.length < 2;
-      byId("lines-choice").querySelector("label").textContent = `Every line is a text of its own (${lines.length})`;
+      byId("lines-choice").querySelector("label").textContent =
+        `Every line is a text of its own (${lines.length})`;
     },
   },
   question: {
     show: () => [
-      fieldBox("inputs.question", "question", "Question", h("input", { id: "question", dir: "auto" })),
-      fieldBox("inputs.context", "context", "Context", area("context", 7, "The text that holds the answer")),
+      fieldBox(
+        "inputs.question",
+        "question",
+        "Question",
+        h("input", { id: "question", dir: "auto" }),
+      ),
+      fieldBox(
+        "inputs.context",
+        "context",
+        "Context",
+        area("context", 7, "The text that holds the answer"),
+      ),
     ],
     fill: (example) => {
       byId("question").value = example.question;
@@ -144,8 +209,13 @@ const INPUTS = {
   table: {
     show: () => [
       fieldBox("inputs.query", "query", "Question", h("input", { id: "query", dir: "auto" })),
-      fieldBox("inputs.table", "table", "Table", area("table", 7, "city,parcels\nOslo,31"),
-        'CSV whose first row names the columns, or JSON: {"column": ["cell", …]}.'),
+      fieldBox(
+        "inputs.table",
+        "table",
+        "Table",
+        area("table", 7, "city,parcels\nOslo,31"),
+        'CSV whose first row names the columns, or JSON: {"column": ["cell", …]}.',
+      ),
     ],
     fill: (example) => {
       byId("query").value = example.query;
@@ -159,7 +229,9 @@ const INPUTS = {
   },
   json: {
     show: () => [fieldBox("inputs", "json", "Inputs, as JSON", area("json", 7, '"a text"'))],
-    fill: (example) => { byId("json").value = example.json; },
+    fill: (example) => {
+      byId("json").value = example.json;
+    },
     read() {
       try {
         return JSON.parse(byId("json").value);
@@ -184,7 +256,10 @@ function readTable(text) {
   if (!rows.length) throw new Unwritten(field, "there is no row below the names of the columns");
   const uneven = rows.findIndex((row) => row.length !== names.length);
   if (uneven >= 0) {
-    throw new Unwritten(field, `row ${uneven + 2} has ${rows[uneven].length} cells, the first has ${names.length}`);
+    throw new Unwritten(
+      field,
+      `row ${uneven + 2} has ${rows[uneven].length} cells, the first has ${names.length}`,
+    );
   }
   return Object.fromEntries(names.map((name, column) => [name, rows.map((row) => row[column])]));
 }
@@ -197,7 +272,10 @@ function readCsv(text) {
     const [letter, row] = [text[at], rows.at(-1)];
     if (quoted) {
       if (letter !== '"') row[row.length - 1] += letter;
-      else if (text[at + 1] === '"') { row[row.length - 1] += '"'; at += 1; } else quoted = false;
+      else if (text[at + 1] === '"') {
+        row[row.length - 1] += '"';
+        at += 1;
+      } else quoted = false;
     } else if (letter === '"' && row.at(-1) === "") quoted = true;
     else if (letter === ",") row.push("");
     else if (letter === "\n") rows.push([""]);
@@ -215,12 +293,19 @@ function optionControl(option) {
       const box = h("input", { type: "checkbox", id });
       box.checked = option.value;
       const read = () => (box.checked ? ("checked" in option ? option.checked : true) : undefined);
-      const shown = h("div", { class: "field", "data-field": field },
-        h("div", { class: "check" }, box, h("label", { for: id }, option.label)));
+      const shown = h(
+        "div",
+        { class: "field", "data-field": field },
+        h("div", { class: "check" }, box, h("label", { for: id }, option.label)),
+      );
       return { shown, read };
     }
     case "select": {
-      const select = h("select", { id }, option.choices.map((choice) => h("option", { value: choice }, choice)));
+      const select = h(
+        "select",
+        { id },
+        option.choices.map((choice) => h("option", { value: choice }, choice)),
+      );
       select.value = option.value;
       return { shown: fieldBox(field, id, option.label, select), read: () => select.value };
     }
@@ -238,7 +323,10 @@ function optionControl(option) {
       return labelsControl(option, id, field);
     default: {
       const input = h("input", { id, placeholder: option.placeholder, dir: "auto" });
-      return { shown: fieldBox(field, id, option.label, input), read: () => input.value || undefined };
+      return {
+        shown: fieldBox(field, id, option.label, input),
+        read: () => input.value || undefined,
+      };
     }
   }
 }
@@ -246,7 +334,13 @@ function optionControl(option) {
 // Labels as chips: Enter or a comma adds what is typed, Backspace in the empty field takes the last.
 function labelsControl(option, id, field) {
   let labels = [];
-  const input = h("input", { id, placeholder: "Add a label", autocapitalize: "off", dir: "auto", enterkeyhint: "done" });
+  const input = h("input", {
+    id,
+    placeholder: "Add a label",
+    autocapitalize: "off",
+    dir: "auto",
+    enterkeyhint: "done",
+  });
   const adder = h("li", { class: "adder" }, input);
   const chips = h("ul", { class: "chips" }, adder);
 
@@ -257,11 +351,24 @@ function labelsControl(option, id, field) {
     adder.before(...labels.map(chip));
     chips.dispatchEvent(new Event("input", { bubbles: true }));
   };
-  const chip = (label) => h("li", { class: "chip" }, h("span", { dir: "auto" }, label),
-    h("button", {
-      type: "button", "aria-label": `Remove ${label}`,
-      click: () => { change(labels.filter((other) => other !== label)); input.focus(); },
-    }, "×"));
+  const chip = (label) =>
+    h(
+      "li",
+      { class: "chip" },
+      h("span", { dir: "auto" }, label),
+      h(
+        "button",
+        {
+          type: "button",
+          "aria-label": `Remove ${label}`,
+          click: () => {
+            change(labels.filter((other) => other !== label));
+            input.focus();
+          },
+        },
+        "×",
+      ),
+    );
   const add = () => {
     if (!input.value.trim()) return;
     const added = input.value.split(/[,\n]/);
@@ -272,7 +379,8 @@ function labelsControl(option, id, field) {
     if ((event.key === "Enter" && !event.ctrlKey && !event.metaKey) || event.key === ",") {
       event.preventDefault();
       add();
-    } else if (event.key === "Backspace" && !input.value && labels.length) change(labels.slice(0, -1));
+    } else if (event.key === "Backspace" && !input.value && labels.length)
+      change(labels.slice(0, -1));
   });
   input.addEventListener("paste", (event) => {
     const pasted = event.clipboardData?.getData("text") ?? "";

@@ -85,6 +85,7 @@ async function loadModels() {
     return;
   }
   byId("credential").removeAttribute("aria-invalid");
+  const typing = byId("credentials").contains(document.activeElement);
   byId("credentials").hidden = true;
   byId("work").hidden = byId("holder").hidden = false;
   byId("credential-state").textContent = CREDENTIALS[AUTH]
@@ -101,7 +102,8 @@ async function loadModels() {
     page.models[0];
   if (best) byId("model").value = best.name;
   showModel();
-  byId("tab-one").focus({ preventScroll: true });
+  // The form that had the focus is gone; where there was none, the focus stays alone.
+  if (typing) byId("model").focus({ preventScroll: true });
 }
 
 // Where only signed requests are taken: the page cannot ask which models there are.

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,28 +11,11 @@ from inference import model_fn, transform_fn
 from tests.inference import tiny
 from tests.inference.asking import ask, ask_lines
 from tests.inference.comparing import same
+from tests.inference.odd_texts import COLLECTIONS, ROBUSTNESS, texts
 
-ROBUSTNESS = Path(__file__).parents[3] / "shared" / "data" / "robustness"
 pytestmark = pytest.mark.skipif(
     not ROBUSTNESS.is_dir(), reason="no collection of odd data beside the checkout"
 )
-
-
-def read_lines(name):
-    return [json.loads(line) for line in (ROBUSTNESS / name).read_text("utf-8").split("\n") if line]
-
-
-def texts():
-    reviews = (ROBUSTNESS / "long_movie_reviews_data.csv").open(encoding="utf-8", newline="")
-    with reviews:
-        long_ones = [text for _, text in list(csv.reader(reviews))[:25]]
-    return {
-        "naughty strings": json.loads((ROBUSTNESS / "blns.json").read_text("utf-8")),
-        "odd texts": [line["inputs"] for line in read_lines("odd_texts.jsonl")],
-        "emoji": [line["inputs"] for line in read_lines("emoji_texts.jsonl")],
-        "languages": [line["text"] for line in read_lines("udhr_multilingual.jsonl")],
-        "reviews": long_ones,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +32,6 @@ def nli(tmp_path_factory):
 
 
 CHUNK = {"long_text": "chunk"}
-COLLECTIONS = ("naughty strings", "odd texts", "emoji", "languages", "reviews")
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)

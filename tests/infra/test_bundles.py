@@ -15,7 +15,7 @@ import pytest
 
 from infra.archives import files_below, unpack_tar_gz, write_tar_gz, write_zip
 from infra.lambda_bundle import FUNCTIONS, BundleError, bundle_files, function_zip
-from infra.serving_wheels import MissingWheelError, wheels
+from infra.serving_wheels import wheels
 from infra.source_bundle import (
     INFERENCE,
     TRAINING,
@@ -23,6 +23,7 @@ from infra.source_bundle import (
     model_asset,
     source_assets,
 )
+from infra.wheels import MissingWheelError
 
 # What Lambda's Python 3.13 has beside the standard library.
 RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six.py")

@@ -4,7 +4,7 @@ STAGE ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
 # Environments of tests: other packages laid over those of .venv.
-OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagemaker/.ready
+OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagemaker/.ready .venv-clients/.ready
 WHEELS := .venv/serving-wheels/.ready .venv/function-wheels/.ready
 FETCH := $(BIN)/pip download --quiet --only-binary :all: --no-deps --implementation cp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -43,6 +43,15 @@ class Form:
 
 def answer(model: Model, request: Request) -> Answer:
     """Answer in these shapes; a stream is one whose events all come when the text is there."""
+    try:
+        return _answer(model, request)
+    except Problem as problem:
+        # Where this API's clients look for words, 0.36's asynchronous one without a second look.
+        problem.more = {**problem.more, "error": problem.detail}
+        raise
+
+
+def _answer(model: Model, request: Request) -> Answer:
     name = tasks.canonical(model.task)
     form = FORMS.get(name, Form())
     requested.content_type_of(request, {JSON})
@@ -50,7 +59,7 @@ def answer(model: Model, request: Request) -> Answer:
     inputs, parameters, stream = _read(name, document)
     sent_inputs, sent_parameters = form.asks(inputs, parameters)
     checked = requested.checked({"inputs": sent_inputs, "parameters": sent_parameters}, model)
-    found = predictions.predict(model, checked)
+    found = predictions.predict(model, checked, request.request_id)
     shaped = form.answers(json.loads(found.body), inputs, request.headers.get("user-agent", ""))
     headers = predictions.headers_of(found)
     if not stream:
@@ -132,11 +141,9 @@ def _text_generation(inputs: Any, parameters: Parameters) -> Asked:  # noqa: ANN
 def _say_unused(names: list[str]) -> NoReturn:
     """The words by which clients tell that a server lacks a parameter: they ask without it."""
     listed = ", ".join(f"'{name[:40]}'" for name in names)
-    raise Problem(
-        "malformed-request",
-        f"The following `model_kwargs` are not used by the model: [{listed}]",
-        errors=[field_error(f"parameters.{name[:40]}", "not taken here") for name in names],
-    )
+    words = f"The following `model_kwargs` are not used by the model: [{listed}]"
+    # Its users are shown the messages of `errors`, so the words have to be there.
+    raise Problem("malformed-request", words, errors=[field_error("parameters", words)])
 
 
 def _table(inputs: Any, parameters: Parameters) -> Asked:  # noqa: ANN401

@@ -50,7 +50,7 @@ def handler(event: dict[str, Any], context: Context) -> None:
         "model-fault", f"{name} could not answer; its log has the reason"
     )
     try:
-        outcome = _answer(folder, models.find(name), event["accept"], deadline)
+        outcome = _answer(event, deadline)
     except Problem as problem:
         outcome = problem
     finally:
@@ -64,16 +64,17 @@ def handler(event: dict[str, Any], context: Context) -> None:
         )
 
 
-def _answer(folder: str, model: models.Model, accept: str, deadline: float) -> predictions.Answer:
-    key = f"{folder}/input.json"
+def _answer(event: dict[str, Any], deadline: float) -> predictions.Answer:
+    model = models.find(event["model"])
+    key = f"{event['folder']}/input.json"
     found = aws.s3().get_object(Bucket=os.environ["DATA_BUCKET"], Key=key)
-    asked = Prediction(body=found["Body"].read(), accept=accept)
+    asked = Prediction(body=found["Body"].read(), accept=event["accept"])
     # An attempt is begun only when it can be waited for.
     last = deadline - float(os.environ["READ_TIMEOUT_SECONDS"])
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
-            return predictions.predict(model, asked)
+            return predictions.predict(model, asked, event["request_id"])
         except Problem as problem:
             if not faults.never_began(problem.__cause__) or time.monotonic() + pause > last:
                 raise

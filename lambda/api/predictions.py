@@ -37,7 +37,8 @@ def answer(model: models.Model, request: Request) -> HttpAnswer:
         import results
 
         return results.start(model, asked, request)
-    return said(predict(model, asked), accept=asked.accept, model=model.name)
+    found = predict(model, asked, request.request_id)
+    return said(found, accept=asked.accept, model=model.name)
 
 
 def said(found: Answer, *, accept: str, model: str) -> HttpAnswer:
@@ -53,7 +54,7 @@ def headers_of(found: Answer) -> dict[str, str]:
     return headers
 
 
-def predict(model: models.Model, asked: Prediction) -> Answer:
+def predict(model: models.Model, asked: Prediction, request_id: str) -> Answer:
     """Invoke the model's endpoint once; raises a problem for every fault it can have."""
     endpoint = models.endpoint(model)
     if model.kind == "async":
@@ -69,6 +70,8 @@ def predict(model: models.Model, asked: Prediction) -> Answer:
                 EndpointName=endpoint,
                 ContentType=JSON,
                 Accept=asked.accept,
+                # Which the container writes to its log.
+                CustomAttributes=f"lectern-request={request_id}",
                 Body=asked.body,
             )
             body: bytes = response["Body"].read()

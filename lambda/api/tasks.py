@@ -42,7 +42,7 @@ class Task:
     examples: tuple[dict[str, Any], ...]
 
     @property
-    def requests(self) -> Schema:
+    def request(self) -> Schema:
         """The schema of a request's body."""
         parameters: Schema = {
             "type": ["object", "null"],
@@ -53,21 +53,24 @@ class Task:
         if self.required:
             parameters = {**parameters, "type": "object", "required": list(self.required)}
             needed.append("parameters")
-        nested: Schema = {
+        return {
             "type": "object",
             "required": needed,
             "properties": {"inputs": self.inputs, "parameters": parameters},
             "additionalProperties": False,
         }
+
+    @property
+    def flat_request(self) -> Schema | None:
+        """The schema of a request in JumpStart's form, for tasks that have it."""
         if self.flat is None:
-            return nested
-        flat: Schema = {
+            return None
+        return {
             "type": "object",
             "required": [self.flat, *self.required],
             "properties": {self.flat: self.inputs, **self.parameters},
             "additionalProperties": False,
         }
-        return {"anyOf": [nested, flat]}
 
 
 def canonical(name: str) -> str:
@@ -78,8 +81,8 @@ def canonical(name: str) -> str:
 @cache
 def task(name: str) -> Task:
     """The task of a name or an alias."""
-    found = _read(canonical(name))
-    also = _read(found["also"])["parameters"] if "also" in found else {}
+    found = read(canonical(name))
+    also = read(found["also"])["parameters"] if "also" in found else {}
     return Task(
         name=canonical(name),
         summary=found["summary"],
@@ -93,6 +96,7 @@ def task(name: str) -> Task:
     )
 
 
-def _read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """One file of the schemas."""
     found: dict[str, Any] = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
     return found

@@ -136,6 +136,7 @@ class Deployment:
             container=item["container"],
             isolated=item["isolated"],
             idle_seconds=SERVERLESS_IDLE_SECONDS if "ServerlessConfig" in variant else None,
+            most_at_once=variant.get("ServerlessConfig", {}).get("MaxConcurrency"),
             startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", 240),
             label=f"production variant {name}",
         )

@@ -11,9 +11,10 @@ from local.sagemaker.errors import (
     ModelError,
     ModelNotReadyException,
     ServiceUnavailable,
+    ThrottlingException,
     ValidationError,
 )
-from local.sagemaker.fleet import FleetRetired, NoWorker, TimedOut, WorkerDied
+from local.sagemaker.fleet import FleetFull, FleetRetired, NoWorker, TimedOut, WorkerDied
 from local.sagemaker.host import Host
 
 REAL_TIME_BYTES = 6_291_456
@@ -101,6 +102,8 @@ class Runtime:
             return self.ask(
                 endpoint, body, headers, target=target, seconds=seconds, patience=patience
             )
+        except FleetFull:
+            raise ThrottlingException("Rate exceeded") from None
         except NoWorker:
             raise _not_ready(endpoint, serverless=deployment.serverless) from None
         except WorkerDied:

@@ -135,6 +135,8 @@ def test_an_async_models_answer_is_fetched_when_it_is_there(
     assert asked["headers"]["x-amzn-sagemaker-accept"] == accept
     assert asked["headers"]["x-amzn-sagemaker-content-type"] == "application/json"
     assert asked["headers"]["x-amzn-sagemaker-invocationtimeoutseconds"] == "30"
+    attributes = asked["headers"]["x-amzn-sagemaker-custom-attributes"]
+    assert attributes == "lectern-request=request-1"
     answer = get(call, accepted)
     assert (answer["status"], answer["json"]) == (200, RANKING)
     assert answer["headers"]["content-type"] == accept

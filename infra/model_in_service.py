@@ -25,6 +25,11 @@ VARIANT = "AllTraffic"
 GPU_HOSTING_AMI = "al2-ami-sagemaker-inference-gpu-3-1"
 GPU_TRANSFORM_AMI = "al2-ami-sagemaker-batch-gpu-535"
 SMOKE_TEST_SECONDS = 600
+# The container's server ends requests and answers at 6.5 MB when nothing is said.
+QUEUE_ENVIRONMENT = {
+    "SAGEMAKER_MAX_PAYLOAD_IN_MB": "100",
+    "MMS_MAX_RESPONSE_SIZE": str(100 * 1024 * 1024),
+}
 Resource = TypeVar("Resource", bound=CfnResource)
 
 
@@ -103,6 +108,7 @@ class ModelInService(Construct):
             "LECTERN_MODEL_VERSION": self._version.name,
             # One copy of the weights; the default is one for each processor.
             "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+            **(QUEUE_ENVIRONMENT if isinstance(own.endpoint, AsyncEndpoint) else {}),
         }
 
     def _execution_role(self) -> tuple[iam.Role, list[iam.Grant]]:

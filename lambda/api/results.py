@@ -52,7 +52,16 @@ def start(model: models.Model, asked: Prediction, request: Request) -> Answer:
     }
     if model.kind == "async":
         seconds = int(record.get("timeout_seconds", 900))
-        call |= _queue(model, endpoint, asked, f"s3://{bucket}/{key}", result_id, seconds)
+        call |= _queue(
+            model,
+            asked,
+            EndpointName=endpoint,
+            InputLocation=f"s3://{bucket}/{key}",
+            InferenceId=result_id,
+            InvocationTimeoutSeconds=seconds,
+            # Which the container writes to its log.
+            CustomAttributes=f"lectern-request={request.request_id}",
+        )
         _write(f"{folder}/record.json", call | {"until": time.time() + QUEUE_SECONDS + seconds})
     else:
         _write(f"{folder}/record.json", call | {"until": time.time() + LATER_SECONDS})
@@ -101,19 +110,10 @@ def write_outcome(folder: str, outcome: predictions.Answer | Problem) -> None:
     _write(f"{folder}/outcome.json", {"answer": answer})
 
 
-def _queue(
-    model: models.Model, endpoint: str, asked: Prediction, uri: str, result_id: str, seconds: int
-) -> dict[str, str]:
+def _queue(model: models.Model, asked: Prediction, **call: str | int) -> dict[str, str]:
     """Put the request into the endpoint's queue; where its answer or its failure will lie."""
     try:
-        taken = aws.runtime().invoke_endpoint_async(
-            EndpointName=endpoint,
-            ContentType=JSON,
-            Accept=asked.accept,
-            InputLocation=uri,
-            InferenceId=result_id,
-            InvocationTimeoutSeconds=seconds,
-        )
+        taken = aws.runtime().invoke_endpoint_async(ContentType=JSON, Accept=asked.accept, **call)
     except faults.INVOCATION_ERRORS as error:
         models.forget(model)
         problem = faults.problem_of_invocation(error, model.name)

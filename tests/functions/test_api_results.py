@@ -65,6 +65,7 @@ def functions(
     """The API with an async model more, `queue`, and a function that is invoked for later."""
     monkeypatch.setenv("MODELS", json.dumps(MODELS | {"queue": QUEUE}))
     monkeypatch.setenv("LATER_FUNCTION", "later")
+    monkeypatch.setenv("READ_TIMEOUT_SECONDS", "5")
     record = {"version": "7", "task": QUEUE["task"], "endpoint": QUEUE["endpoint"]}
     aws("ssm").put_parameter(
         Name=QUEUE["parameter"],
@@ -84,7 +85,7 @@ def later(functions: Lambda, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(module, "MARGIN_SECONDS", 0.0)
 
-    def run(seconds: float = 2) -> None:
+    def run(seconds: float = 20) -> None:
         for asked in functions.invoked:
             assert asked["FunctionName"] == "later"
             assert asked["InvocationType"] == "Event"
@@ -134,6 +135,8 @@ def test_an_async_models_answer_is_fetched_when_it_is_there(
     assert asked["headers"]["x-amzn-sagemaker-accept"] == accept
     assert asked["headers"]["x-amzn-sagemaker-content-type"] == "application/json"
     assert asked["headers"]["x-amzn-sagemaker-invocationtimeoutseconds"] == "30"
+    attributes = asked["headers"]["x-amzn-sagemaker-custom-attributes"]
+    assert attributes == "lectern-request=request-1"
     answer = get(call, accepted)
     assert (answer["status"], answer["json"]) == (200, RANKING)
     assert answer["headers"]["content-type"] == accept
@@ -310,7 +313,10 @@ def test_a_read_timeout_is_never_asked_again(
     call: Call,
     later: Callable[..., None],
     sagemaker: SageMaker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("READ_TIMEOUT_SECONDS", "0.6")
+
     def sleep(asked: dict[str, Any]) -> Any:
         time.sleep(1)
         return answers(RANKING)(asked)
@@ -332,9 +338,9 @@ def test_an_endpoint_that_never_wakes_up_is_given_up_in_time(
     sagemaker.invoke = refuses("ModelNotReadyException", status=429)
     accepted = predict({"inputs": TEXT}, **LATER)
     started = time.monotonic()
-    later(seconds=1)
-    # An attempt may take 0.6 s, so none begins in the last 0.6.
-    assert time.monotonic() - started < 0.6
+    # An attempt may take 5 s, so none begins in the last five.
+    later(seconds=5.5)
+    assert time.monotonic() - started < 2
     assert len(sagemaker.invocations) > 2
     assert_problem(get(call, accepted), 503, "waking up")
 
@@ -392,6 +398,13 @@ def test_an_answer_too_large_for_lambda_is_the_same_problem(
     sagemaker.invoke = queues(s3, BUCKET, answers("x" * 5_000_001))
     answer = get(call, predict({"inputs": TEXT}, model="queue"))
     assert_problem(answer, 502, "larger than 5000000 bytes")
+
+
+def test_nothing_is_looked_up_by_what_no_id_looks_like(
+    functions: Lambda, call: Call, s3: Any
+) -> None:
+    s3.put_object(Bucket=BUCKET, Key="results/all/planted/record.json", Body=b"{}")
+    assert_problem(call("GET", "/v1/results/planted"), 404, "there is no result")
 
 
 @pytest.mark.parametrize(
@@ -465,5 +478,6 @@ def test_a_client_that_can_only_wait_is_told_of_the_other_way(
 ) -> None:
     body = json.dumps({"inputs": TEXT})
     answer = call("POST", "/hf/models/queue", body, content_type="application/json")
-    assert_problem(answer, 409, "POST to /v1/models/queue")
+    assert answer["status"] == 409
+    assert "POST to /v1/models/queue" in answer["json"]["detail"]
     assert not sagemaker.invocations

@@ -120,6 +120,16 @@ def test_an_async_model_is_on_a_machine_of_its_own_and_isolated(stacks):
     assert "-gpu-" in model["PrimaryContainer"]["Image"]
 
 
+def test_a_queues_container_takes_more_than_a_request_over_http_may_hold(stacks):
+    found = {
+        name: properties(stacks, "inference", f"{name}Model")["PrimaryContainer"]["Environment"]
+        for name in ("Large", "Quick")
+    }
+    assert found["Large"]["SAGEMAKER_MAX_PAYLOAD_IN_MB"] == "100"
+    assert found["Large"]["MMS_MAX_RESPONSE_SIZE"] == "104857600"
+    assert not {"SAGEMAKER_MAX_PAYLOAD_IN_MB", "MMS_MAX_RESPONSE_SIZE"} & set(found["Quick"])
+
+
 def test_an_async_models_role_reads_inputs_and_writes_its_own_outputs(stacks, text_of):
     found = allowed(stacks, text_of, "inference", "LargeRole")
     assert ("s3:GetObject", "*/input.json") in found

@@ -23,8 +23,8 @@ PROJECT = Path(__file__).resolve().parent
 
 
 def build(app: cdk.App) -> None:
-    """Every stack of the stage that the app's context names."""
-    settings = read_settings(app.node.get_context("stage"))
+    """Every stack of the stage that the app's context names, by a file in the folder it names."""
+    settings = read_settings(app.node.get_context("stage"), stages=app.node.get_context("stages"))
     storage = StorageStack(app, settings.stack_name("storage"), settings=settings)
     if settings.pipelines:
         TrainingStack(app, settings.stack_name("training"), settings=settings, storage=storage)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra import access
 from infra.acknowledged import acknowledge, acknowledge_wildcard
-from infra.batch_stack import BatchStack
+from infra.batch_stack import BY_OWNER, BatchStack
 from infra.gateway_problems import PROBLEMS
 from infra.inference_stack import InferenceStack
 from infra.kept import log_group
 from infra.python_function import PythonFunction
 from infra.settings import ApiSettings, Settings
-from infra.storage_stack import StorageStack
+from infra.storage_stack import RUNS, UPLOADS, StorageStack
 
 # Each gives up before the one that waits for it: endpoint, function, gateway (29 s).
 READ_TIMEOUT_SECONDS = 24
@@ -44,6 +45,7 @@ BATCH = apigateway.JsonSchema(
     properties={
         "lines": apigateway.JsonSchema(type=_TYPE.ARRAY, min_items=1),
         "input": apigateway.JsonSchema(type=_TYPE.STRING, pattern="^s3://.+"),
+        "upload": apigateway.JsonSchema(type=_TYPE.OBJECT),
     },
 )
 
@@ -112,6 +114,10 @@ class ApiStack(Stack):
                 "MODEL_PARAMETERS": settings.model_parameters,
                 "STATE_MACHINE_ARN": machine.state_machine_arn,
                 "DATA_BUCKET": storage.data.bucket_name,
+                "BATCH_TABLE": batch.table.table_name,
+                "BATCH_BUCKETS": json.dumps(settings.api.batches.buckets),
+                "BATCH_EXPIRE_DAYS": str(settings.api.batches.expire_days),
+                "TENANCY": "on" if settings.api.tenancy else "off",
                 "READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_SECONDS),
             },
         )
@@ -131,25 +137,39 @@ class ApiStack(Stack):
             on=[records.rstrip("/"), f"{records}*"],
             wildcard_because="it lists the records of all models",
         )
-        access.allow(role, "states:StartExecution", on=[machine.state_machine_arn])
-        self._allow_describing_executions(role, machine)
-        access.grant_read_objects(storage.data, role, "batches/*")
-        access.grant_write_objects(storage.data, role, "batches/*/input/*")
+        self._allow_batches(role, settings, storage, batch)
         access.grant_use_key(storage.key, role)
         return api
 
-    def _allow_describing_executions(
-        self, role: iam.Role, machine: stepfunctions.StateMachine
+    def _allow_batches(
+        self, role: iam.Role, settings: Settings, storage: StorageStack, batch: BatchStack
     ) -> None:
+        machine = batch.state_machine
+        access.allow(role, "states:StartExecution", on=[machine.state_machine_arn])
         executions = access.arn(self, "states", "execution:{}:*")
         name = machine.state_machine_name
         because = "an execution has the name of its batch"
         acknowledge_wildcard(role, executions, because, of=(machine, name))
         iam.Grant.add_to_principal(
             grantee=role,
-            actions=["states:DescribeExecution"],
+            actions=["states:DescribeExecution", "states:StopExecution"],
             resource_arns=[executions.replace("{}", name)],
         )
+        access.grant_read_objects(storage.data, role, "batches/*")
+        access.grant_read_inputs(self, role, settings.api.batches.buckets)
+        access.grant_objects(
+            storage.data, role, "s3:PutObject", keys=[f"{RUNS}*/lines", f"{UPLOADS}*"]
+        )
+        access.grant_use_table(
+            batch.table,
+            role,
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        )
+        access.grant_query(batch.table, BY_OWNER, role)
+        access.grant_table_key(storage.key, role)
 
     def _log_permission(self) -> apigateway.CfnAccount:
         """Let API Gateway write logs: a setting of the whole account in this region.
@@ -232,7 +252,10 @@ class ApiStack(Stack):
         self._route(model, "GET")
         self._route(model, "POST", body=prediction)
         self._route(model.add_resource("batches"), "POST", body=batch)
-        self._route(batches.add_resource("{batch}"), "GET")
+        self._route(batches, "GET")
+        batch_resource = batches.add_resource("{batch}")
+        self._route(batch_resource, "GET")
+        self._route(batch_resource, "DELETE")
 
     def _route(
         self,

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from infra import instance_types
+from infra.batch_settings import BatchApiSettings
 from infra.constraints import NotReserved, Region, Task, TransformType
 from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
 from infra.pipeline_settings import PipelineSettings
@@ -143,6 +144,12 @@ class ApiSettings(Section):
     auth: Literal["api-key"] = Field(description="callers send an x-api-key header")
     throttle: ThrottleSettings = Field(description="how fast one API key may send")
     quota: QuotaSettings | None = Field(default=None, description="how much one API key may send")
+    tenancy: bool = Field(
+        default=False, description="whether callers see their own batches and results only"
+    )
+    batches: BatchApiSettings = Field(
+        default_factory=BatchApiSettings, description="batches: how long kept, from where read"
+    )
 
 
 class LogSettings(Section):

@@ -11,6 +11,9 @@ from infra.acknowledged import acknowledge
 from infra.kept import removal_policy
 from infra.settings import Settings
 
+# Below these the data bucket holds what batches make, and what callers upload for them.
+RUNS, UPLOADS = "batches/runs/", "uploads/"
+
 
 class StorageStack(Stack):
     """The key and the buckets."""
@@ -27,6 +30,8 @@ class StorageStack(Stack):
         )
         self._logs = self._access_logs(settings.logs.retention_days)
         self.data = self._encrypted_bucket("Data")
+        self._expire_batches(settings.api.batches.expire_days)
+        self._tell_of_uploads()
         self.artifacts = self._encrypted_bucket("Artifacts")
         # A job that is interrupted goes on within days, or never.
         self.artifacts.add_lifecycle_rule(
@@ -36,6 +41,25 @@ class StorageStack(Stack):
         )
         CfnOutput(self, "DataBucketName", value=self.data.bucket_name)
         CfnOutput(self, "ArtifactBucketName", value=self.artifacts.bucket_name)
+
+    def _expire_batches(self, days: int) -> None:
+        # What people put elsewhere below batches/ is theirs, and stays.
+        for prefix in (RUNS, UPLOADS):
+            self.data.add_lifecycle_rule(
+                prefix=prefix,
+                expiration=Duration.days(days),
+                noncurrent_version_expiration=Duration.days(1),
+            )
+
+    def _tell_of_uploads(self) -> None:
+        # The L2's own setting would bring a function of its own to set this one property.
+        bucket = self.data.node.default_child
+        assert isinstance(bucket, s3.CfnBucket)
+        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
+                event_bridge_enabled=True
+            )
+        )
 
     def _access_logs(self, retention_days: int) -> s3.Bucket:
         # S3 delivers access logs to buckets with its own key only.

@@ -85,7 +85,7 @@ def batch_definition(parts: BatchParts) -> Json:
                         "MaxAttempts": 5,
                     }
                 ],
-                "ResultPath": None,
+                "ResultPath": "$.job",
                 "Catch": [_told()],
                 "Next": "Join",
             },

@@ -4,8 +4,9 @@ STAGE ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
 # Environments of tests: other packages laid over those of .venv.
-OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagemaker/.ready
-WHEELS := .venv/serving-wheels/.ready
+OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagemaker/.ready .venv-clients/.ready
+WHEELS := .venv/serving-wheels/.ready .venv/function-wheels/.ready
+FETCH := $(BIN)/pip download --quiet --only-binary :all: --no-deps --implementation cp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The Node of the environment comes first: jsii and the CDK CLI need one, and the machine may have none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -36,12 +37,21 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 # Of AWS's images, whatever runs here: their Python and their C library.
-$(WHEELS): requirements-onnx.txt $(READY)
-	@echo "==> fetching the wheels that ONNX endpoints on AWS need into .venv/serving-wheels"
+.venv/serving-wheels/.ready: requirements-onnx.txt $(READY)
+	@echo "==> fetching the wheels that ONNX endpoints on AWS need into $(@D)"
 	@rm -rf $(@D)
-	@$(BIN)/pip download --quiet --only-binary :all: --no-deps --implementation cp --python-version 3.12 \
+	@$(FETCH) --python-version 3.12 \
 	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 \
 	  --dest $(@D) --requirement requirements-onnx.txt
+	@touch $@
+
+# Of Lambda on arm64.
+.venv/function-wheels/.ready: requirements-functions.txt $(READY)
+	@echo "==> fetching the wheels that functions on AWS may need into $(@D)"
+	@rm -rf $(@D)
+	@$(FETCH) --python-version 3.13 \
+	  --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
+	  --dest $(@D) --requirement requirements-functions.txt
 	@touch $@
 
 setup: $(READY) $(WHEELS) ## the environment, in .venv/

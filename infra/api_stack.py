@@ -1,22 +1,28 @@
-"""The HTTP API: routes, what their bodies look like, the key and its limits, the function."""
+"""The HTTP API: the gateway with its routes, the function behind it, keys and their limits."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra import access
 from infra.acknowledged import acknowledge, acknowledge_wildcard
+from infra.api_auth import Auth, acknowledge_open, auth
+from infra.api_firewall import Firewall
+from infra.api_routes import Route, routes
+from infra.api_settings import ApiSettings
 from infra.batch_stack import BY_OWNER, BatchStack
+from infra.body_models import hugging_face_model, prediction_model, read
 from infra.gateway_problems import PROBLEMS
 from infra.inference_stack import InferenceStack
 from infra.kept import log_group
 from infra.python_function import PythonFunction
-from infra.settings import ApiSettings, Settings
+from infra.settings import Settings, pascal_case
 from infra.storage_stack import RUNS, UPLOADS, StorageStack
 
 # Each gives up before the one that waits for it: endpoint, function, gateway (29 s).
@@ -27,27 +33,14 @@ _PERIODS = {
     "week": apigateway.Period.WEEK,
     "month": apigateway.Period.MONTH,
 }
-_TYPE = apigateway.JsonSchemaType
-PREDICTION = apigateway.JsonSchema(
-    type=_TYPE.OBJECT,
-    # The second is JumpStart's form of a zero-shot request.
-    any_of=[
-        apigateway.JsonSchema(required=["inputs"]),
-        apigateway.JsonSchema(required=["sequences", "candidate_labels"]),
-    ],
-    properties={"parameters": apigateway.JsonSchema(type=_TYPE.OBJECT)},
-)
-BATCH = apigateway.JsonSchema(
-    type=_TYPE.OBJECT,
-    min_properties=1,
-    max_properties=1,
-    additional_properties=False,
-    properties={
-        "lines": apigateway.JsonSchema(type=_TYPE.ARRAY, min_items=1),
-        "input": apigateway.JsonSchema(type=_TYPE.STRING, pattern="^s3://.+"),
-        "upload": apigateway.JsonSchema(type=_TYPE.OBJECT),
-    },
-)
+ALLOWED_HEADERS = [
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Prefer",
+    "x-api-key",
+]
 
 
 class ApiStack(Stack):
@@ -71,26 +64,23 @@ class ApiStack(Stack):
         self._api = self._rest_api(settings)
         # The stage's logging is refused until the account may write logs.
         self._api.deployment_stage.node.add_dependency(account)
-        self._routes(function)
-        acknowledge(
-            self._api.deployment_stage,
-            "AwsSolutions-APIG3",
-            "a firewall is the account's choice; keys, throttles and quotas limit callers",
-        )
+        self._routes(self._entered_at(function, settings.api), settings)
+        self._firewall(settings.api)
         for problem in PROBLEMS:
             self._api.add_gateway_response(
                 problem.kind if problem.status else f"default-{problem.kind}",
                 type=problem.response_type,
                 status_code=str(problem.status) if problem.status else None,
-                response_headers=problem.headers,
+                response_headers=problem.headers(_allowed_origin(settings.api)),
                 # The gateway uses this template whatever the client accepts.
                 templates={"application/json": problem.template},
             )
-        key = self._key(settings.api)
         CfnOutput(self, "ApiUrl", value=self._api.url)
         CfnOutput(self, "ApiId", value=self._api.rest_api_id)
         CfnOutput(self, "ApiStage", value=self._api.deployment_stage.stage_name)
-        CfnOutput(self, "ApiKeyId", value=key.key_id)
+        CfnOutput(self, "ApiAuth", value=settings.api.auth)
+        if settings.api.auth == "api-key":
+            self._keys(settings.api)
 
     def _function(
         self,
@@ -99,7 +89,6 @@ class ApiStack(Stack):
         inference: InferenceStack,
         batch: BatchStack,
     ) -> PythonFunction:
-        machine = batch.state_machine
         api = PythonFunction(
             self,
             "Front",
@@ -107,17 +96,26 @@ class ApiStack(Stack):
             description=f"the HTTP API of {settings.prefix}",
             settings=settings,
             timeout=Duration.seconds(FUNCTION_SECONDS),
-            memory_mb=512,
+            memory_mb=settings.api.function.memory_mb,
+            extras=["traces"] if settings.api.function.traces else [],
+            traces=settings.api.function.traces,
+            snap_start=settings.api.function.snap_start,
             environment={
                 "POWERTOOLS_SERVICE_NAME": "api",
+                "AUTH": settings.api.auth,
+                "PAGES": " ".join(
+                    name for name, shown in settings.api.pages.model_dump().items() if shown
+                ),
+                "CORS_ORIGINS": " ".join(settings.api.cors.origins if settings.api.cors else ()),
+                "TENANCY": "on" if settings.api.tenancy else "off",
+                "TRACES": "on" if settings.api.function.traces else "off",
                 "MODELS": inference.catalogue,
                 "MODEL_PARAMETERS": settings.model_parameters,
-                "STATE_MACHINE_ARN": machine.state_machine_arn,
+                "STATE_MACHINE_ARN": batch.state_machine.state_machine_arn,
                 "DATA_BUCKET": storage.data.bucket_name,
                 "BATCH_TABLE": batch.table.table_name,
-                "BATCH_BUCKETS": json.dumps(settings.api.batches.buckets),
+                "BATCH_BUCKETS": " ".join(settings.api.batches.buckets),
                 "BATCH_EXPIRE_DAYS": str(settings.api.batches.expire_days),
-                "TENANCY": "on" if settings.api.tenancy else "off",
                 "READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_SECONDS),
             },
         )
@@ -157,9 +155,8 @@ class ApiStack(Stack):
         )
         access.grant_read_objects(storage.data, role, "batches/*")
         access.grant_read_inputs(self, role, settings.api.batches.buckets)
-        access.grant_objects(
-            storage.data, role, "s3:PutObject", keys=[f"{RUNS}*/lines", f"{UPLOADS}*"]
-        )
+        keys = [f"{RUNS}*/lines", f"{UPLOADS}*"]
+        access.grant_objects(storage.data, role, "s3:PutObject", keys=keys)
         access.grant_use_table(
             batch.table,
             role,
@@ -206,6 +203,17 @@ class ApiStack(Stack):
             description=f"the models of {settings.prefix}",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             cloud_watch_role=False,
+            api_key_source_type=apigateway.ApiKeySourceType.AUTHORIZER
+            if api.auth == "api-key"
+            else None,
+            default_cors_preflight_options=apigateway.CorsOptions(
+                allow_origins=list(api.cors.origins),
+                allow_headers=ALLOWED_HEADERS,
+                allow_methods=["DELETE", "GET", "POST"],
+                max_age=Duration.hours(1),
+            )
+            if api.cors
+            else None,
             deploy_options=apigateway.StageOptions(
                 stage_name=settings.stage,
                 access_log_destination=apigateway.LogGroupLogDestination(
@@ -234,52 +242,81 @@ class ApiStack(Stack):
         rest_api.node.try_remove_child("Endpoint")
         return rest_api
 
-    def _routes(self, function: PythonFunction) -> None:
-        api = self._api
-        self._integration = apigateway.LambdaIntegration(
-            function.function, scope_permission_to_method=False
+    def _entered_at(self, function: PythonFunction, settings: ApiSettings) -> lambda_.IFunction:
+        """The function, or the published version of it that is kept ready."""
+        own = settings.function
+        if not own.snap_start and not own.provisioned_concurrency:
+            return function.function
+        return lambda_.Alias(
+            self,
+            "Live",
+            alias_name="live",
+            version=function.function.current_version,
+            provisioned_concurrent_executions=own.provisioned_concurrency or None,
         )
+
+    def _firewall(self, settings: ApiSettings) -> None:
+        stage = self._api.deployment_stage
+        if settings.firewall is not None:
+            Firewall(self, "Firewall", settings=settings.firewall, stage=stage)
+            # Its association with the stage is a resource that the rule looks for in vain.
+        acknowledge(
+            stage,
+            "AwsSolutions-APIG3",
+            "a firewall is the stage file's choice; keys, throttles and quotas limit callers",
+        )
+
+    def _routes(self, function: lambda_.IFunction, settings: Settings) -> None:
+        api = self._api
+        self._integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
         self._validator = api.add_request_validator(
             "Validator", validate_request_body=True, validate_request_parameters=True
         )
-        prediction = api.add_model("Prediction", schema=PREDICTION)
-        batch = api.add_model("BatchStart", schema=BATCH)
-        root = api.root.add_resource("v1")
-        models, batches = root.add_resource("models"), root.add_resource("batches")
-        model = models.add_resource("{model}")
-        self._route(root.add_resource("health"), "GET", open_to_all=True)
-        self._route(models, "GET")
-        self._route(model, "GET")
-        self._route(model, "POST", body=prediction)
-        self._route(model.add_resource("batches"), "POST", body=batch)
-        self._route(batches, "GET")
-        batch_resource = batches.add_resource("{batch}")
-        self._route(batch_resource, "GET")
-        self._route(batch_resource, "DELETE")
+        self._models = {
+            "prediction": self._model(
+                "Prediction", prediction_model(model.task for model in settings.models.values())
+            ),
+            "hugging-face": self._model("HuggingFace", hugging_face_model()),
+            "batch": self._model("BatchStart", read("batches")["request"]),
+        }
+        who = auth(self, settings)
+        for route in routes(settings.api.pages):
+            self._route(route, who)
+        if settings.api.cors is not None:
+            for method in api.methods:
+                if method.http_method == "OPTIONS":
+                    acknowledge_open(method, "a browser asks before it sends who it is")
 
-    def _route(
-        self,
-        resource: apigateway.Resource,
-        verb: str,
-        *,
-        body: apigateway.IModel | None = None,
-        open_to_all: bool = False,
-    ) -> None:
-        method = resource.add_method(
-            verb,
+    def _model(self, id: str, schema: dict[str, Any]) -> apigateway.IModel:
+        # Below the L2 construct, whose schema class leaves out parts of JSON Schema.
+        model = apigateway.CfnModel(
+            self,
+            id,
+            rest_api_id=self._api.rest_api_id,
+            content_type="application/json",
+            schema=schema,
+        )
+        # The L2 model does so too: a stage answers by its deployment, so this has to be a new one.
+        if self._api.latest_deployment is not None:
+            self._api.latest_deployment.node.add_dependency(model)
+            self._api.latest_deployment.add_to_logical_id({id: schema})
+        return apigateway.Model.from_model_name(self, f"{id}Name", model.ref)
+
+    def _route(self, route: Route, who: Auth) -> None:
+        options: dict[str, Any] = {} if route.open_because else who.options(route)
+        method = self._api.root.resource_for_path(route.path).add_method(
+            route.verb,
             self._integration,
-            api_key_required=not open_to_all,
             request_validator=self._validator,
-            request_models={"application/json": body} if body else None,
+            request_models={"application/json": self._models[route.body]} if route.body else None,
+            **options,
         )
-        reason = (
-            "health says nothing that needs a key" if open_to_all else "callers send an API key"
-        )
-        acknowledge(method, "AwsSolutions-APIG4", reason)
-        acknowledge(method, "AwsSolutions-COG4", reason)
+        if route.open_because:
+            acknowledge_open(method, route.open_because)
+        else:
+            who.acknowledge(method)
 
-    def _key(self, settings: ApiSettings) -> apigateway.IApiKey:
-        key = self._api.add_api_key("Key")
+    def _keys(self, settings: ApiSettings) -> None:
         quota = settings.quota
         plan = self._api.add_usage_plan(
             "Plan",
@@ -291,5 +328,19 @@ class ApiStack(Stack):
             else None,
         )
         plan.add_api_stage(stage=self._api.deployment_stage)
-        plan.add_api_key(key)
-        return key
+        ids = {}
+        for name in settings.keys:
+            # The first one has the name that a single key always had.
+            first = name == settings.keys[0]
+            key = self._api.add_api_key("Key" if first else f"Key{pascal_case(name)}")
+            plan.add_api_key(key)
+            ids[name] = key.key_id
+        CfnOutput(self, "ApiKeyId", value=ids[settings.keys[0]])
+        CfnOutput(self, "ApiKeyIds", value=self.to_json_string(ids))
+
+
+def _allowed_origin(settings: ApiSettings) -> str | None:
+    """What the gateway's own refusals tell browsers: it can name one origin only."""
+    if settings.cors is None:
+        return None
+    return settings.cors.origins[0] if len(settings.cors.origins) == 1 else "*"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from infra import images, instance_types, tasks
+from infra.api_consistency import api_faults
 from infra.archives import files_below, tar_gz_names
 from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
 from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint
@@ -42,6 +43,7 @@ def faults(data: Mapping[str, Any], *, stage: str, project: Path) -> list[Fault]
         *_clashes("models", models, _taken_from_models(models, pipelines)),
         *_clashes("pipelines", pipelines, _TAKEN_FROM_PIPELINES),
         *_training_region_faults(data.get("region"), pipelines),
+        *api_faults(data.get("api")),
         *(f for name, raw in models.items() for f in _model_faults(name, raw, pipelines, project)),
         *(
             fault

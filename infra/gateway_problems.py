@@ -24,7 +24,7 @@ class GatewayProblem:
     @property
     def template(self) -> str:
         """The body; the gateway fills in the request's id."""
-        document = {
+        document: dict[str, object] = {
             "type": f"urn:lectern:problem:{self.kind}",
             "title": self.title,
             "status": self.status,
@@ -34,10 +34,14 @@ class GatewayProblem:
         }
         return json.dumps({key: value for key, value in document.items() if value is not None})
 
-    @property
-    def headers(self) -> dict[str, str]:
+    def headers(self, allowed_origin: str | None) -> dict[str, str]:
         """The headers as the gateway writes constants: in single quotes."""
-        headers = {"Content-Type": "'application/problem+json'"}
+        headers = {
+            "Content-Type": "'application/problem+json'",
+            "x-request-id": "context.requestId",
+        }
+        if allowed_origin is not None:
+            headers["Access-Control-Allow-Origin"] = f"'{allowed_origin}'"
         if self.retry_after_seconds is not None:
             headers["Retry-After"] = f"'{self.retry_after_seconds}'"
         return headers
@@ -45,10 +49,31 @@ class GatewayProblem:
 
 PROBLEMS = [
     GatewayProblem(
+        RESPONSE_TYPES.UNAUTHORIZED,
+        "unauthorized",
+        "Unauthorized",
+        "send who you are: an API key in x-api-key, or a key or token as Authorization: Bearer",
+        status=401,
+    ),
+    GatewayProblem(
+        RESPONSE_TYPES.ACCESS_DENIED,
+        "access-denied",
+        "Access denied",
+        "the caller may not make this request",
+        status=403,
+    ),
+    GatewayProblem(
+        RESPONSE_TYPES.WAF_FILTERED,
+        "filtered",
+        "Filtered",
+        "the firewall in front of the API refused the request",
+        status=403,
+    ),
+    GatewayProblem(
         RESPONSE_TYPES.INVALID_API_KEY,
         "invalid-api-key",
         "Invalid API key",
-        "send a key of this API in the x-api-key header",
+        "send a key of this API in the x-api-key header, or as a bearer token",
         status=403,
     ),
     # So the gateway calls a path or method that it does not have.

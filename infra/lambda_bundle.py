@@ -1,6 +1,7 @@
 """Lambda code without Docker and without a network: a function's folder and what it requires.
 
-The distributions come out of this environment, so only pure Python ones may be named.
+Pure Python distributions come out of this environment, compiled ones out of wheels for Lambda's
+machines. On the local AWS functions run in this environment, which has the compiled ones.
 """
 
 from __future__ import annotations
@@ -8,13 +9,18 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from infra.archives import files_below, write_zip
+from infra.wheels import PROJECT, pinned_wheels
 
-FUNCTIONS = Path(__file__).resolve().parent.parent / "lambda"
+FUNCTIONS = PROJECT / "lambda"
+COMPILED = PROJECT / "requirements-functions.txt"
+COMPILED_WHEELS = PROJECT / ".venv" / "function-wheels"
+_REQUIREMENTS = re.compile(r"requirements(-[a-z]+)?\.txt")
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!-]+)")
 
 
@@ -23,31 +29,70 @@ class BundleError(Exception):
 
 
 @contextmanager
-def function_zip(function: str) -> Iterator[str]:
-    """The path of a zip of `lambda/<function>/` with its requirements beside the handler."""
+def function_zip(
+    function: str, *, extras: Sequence[str] = (), with_compiled: bool = True
+) -> Iterator[str]:
+    """The path of a zip of `lambda/<function>/` with its requirements beside the handler.
+
+    An extra `x` brings what `requirements-x.txt` names too.
+    """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, f"{function}.zip")
-        write_zip(target, bundle_files(FUNCTIONS / function))
+        files = bundle_files(FUNCTIONS / function, extras=extras)
+        if with_compiled:
+            files |= _compiled_files(FUNCTIONS / function, extras, Path(folder, "wheels"))
+        write_zip(target, files)
         yield str(target)
 
 
-def bundle_files(folder: Path) -> dict[str, Path]:
-    """Every file of the bundle by its name in it; the function's own files win."""
+def bundle_files(folder: Path, *, extras: Sequence[str] = ()) -> dict[str, Path]:
+    """Every file of the bundle but compiled ones, by its name in it; the function's own win."""
     own = files_below(folder)
-    requirements = own.pop("requirements.txt", None)
-    lines = requirements.read_text(encoding="utf-8").splitlines() if requirements else []
+    own = {name: path for name, path in own.items() if not _REQUIREMENTS.fullmatch(name)}
     required: dict[str, Path] = {}
-    for line in lines:
-        if requirement := line.partition("#")[0].strip():
-            required |= _distribution_files(requirement, f"lambda/{folder.name}/requirements.txt")
+    for requirement, where in _requirements(folder, extras):
+        if _name(requirement, where) not in _compiled_names():
+            required |= _distribution_files(requirement, where)
     return {**required, **own}
 
 
-def _distribution_files(requirement: str, where: str) -> dict[str, Path]:
+def _compiled_files(folder: Path, extras: Sequence[str], target: Path) -> dict[str, Path]:
+    needed = {_name(requirement, where) for requirement, where in _requirements(folder, extras)}
+    needed &= _compiled_names()
+    if not needed:
+        return {}
+    found = pinned_wheels(COMPILED, COMPILED_WHEELS, f"the function {folder.name}")
+    for name in needed:
+        with zipfile.ZipFile(found[name]) as wheel:
+            wheel.extractall(target)
+    files = files_below(target)
+    return {name: path for name, path in files.items() if ".dist-info/" not in name}
+
+
+def _compiled_names() -> set[str]:
+    lines = COMPILED.read_text(encoding="utf-8").splitlines()
+    return {pin["name"] for line in lines if (pin := _PIN.fullmatch(line.strip()))}
+
+
+def _requirements(folder: Path, extras: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each requirement, and the file that names it."""
+    for name in ("requirements.txt", *(f"requirements-{extra}.txt" for extra in extras)):
+        file = folder / name
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        for line in lines:
+            if requirement := line.partition("#")[0].strip():
+                yield requirement, f"lambda/{folder.name}/{name}"
+
+
+def _name(requirement: str, where: str) -> str:
     pin = _PIN.fullmatch(requirement)
     if pin is None:
         raise BundleError(f"{where}: got {requirement!r}, allowed is an exact pin, as name==1.2.3")
-    name, version = pin["name"], pin["version"]
+    return pin["name"]
+
+
+def _distribution_files(requirement: str, where: str) -> dict[str, Path]:
+    name, version = _name(requirement, where), requirement.partition("==")[2]
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:

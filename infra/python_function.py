@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
@@ -17,7 +17,7 @@ from infra.settings import Settings
 
 
 class PythonFunction(Construct):
-    """`lambda/<folder>/handler.py` on arm64, allowed to write its log and nothing else."""
+    """`lambda/<folder>/` on arm64, entered at `entry`, allowed to write its log alone."""
 
     def __init__(
         self,
@@ -30,6 +30,10 @@ class PythonFunction(Construct):
         timeout: Duration,
         memory_mb: int,
         environment: Mapping[str, str],
+        entry: str = "handler.handler",
+        extras: Sequence[str] = (),
+        traces: bool = False,
+        snap_start: bool = False,
     ) -> None:
         super().__init__(scope, id)
         log = log_group(self, "Log", settings=settings)
@@ -40,13 +44,19 @@ class PythonFunction(Construct):
             "logs:PutLogEvents",
             on=[log.log_group_arn],
         )
+        if traces:
+            acknowledge(
+                self.role,
+                "AwsSolutions-IAM5[Resource::*]",
+                "X-Ray's segments belong to no resource",
+            )
         # The zip is read while the function is made, and gone afterwards.
-        with function_zip(folder) as code:
+        with function_zip(folder, extras=extras, with_compiled=not settings.is_local) as code:
             self.function = lambda_.Function(
                 self,
                 "Function",
                 code=lambda_.Code.from_asset(code),
-                handler="handler.handler",
+                handler=entry,
                 runtime=lambda_.Runtime.PYTHON_3_13,
                 architecture=lambda_.Architecture.ARM_64,
                 description=description,
@@ -55,6 +65,8 @@ class PythonFunction(Construct):
                 memory_size=memory_mb,
                 environment=environment,
                 log_group=log,
+                tracing=lambda_.Tracing.ACTIVE if traces else lambda_.Tracing.DISABLED,
+                snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             )
         acknowledge(
             self.function,

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from infra import instance_types
-from infra.batch_settings import BatchApiSettings
+from infra.api_settings import ApiSettings
 from infra.constraints import NotReserved, Region, Task, TransformType
 from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
 from infra.pipeline_settings import PipelineSettings
@@ -122,34 +122,6 @@ def runs_on_gpu(endpoint: Endpoint, batch: BatchSettings) -> bool:
             return False
         case NoEndpoint():
             return instance_types.has_gpu(batch.instance_type)
-
-
-class ThrottleSettings(Section):
-    """How many requests one API key may send."""
-
-    rate: float = Field(gt=0, le=10_000, description="requests a second, on average")
-    burst: int = Field(ge=1, le=5_000, description="requests at once")
-
-
-class QuotaSettings(Section):
-    """How many requests one API key may send in all."""
-
-    requests: int = Field(ge=1, le=2_147_483_647, description="requests in one period")
-    period: Literal["day", "week", "month"] = Field(description="when the count starts anew")
-
-
-class ApiSettings(Section):
-    """The HTTP API in front of the models."""
-
-    auth: Literal["api-key"] = Field(description="callers send an x-api-key header")
-    throttle: ThrottleSettings = Field(description="how fast one API key may send")
-    quota: QuotaSettings | None = Field(default=None, description="how much one API key may send")
-    tenancy: bool = Field(
-        default=False, description="whether callers see their own batches and results only"
-    )
-    batches: BatchApiSettings = Field(
-        default_factory=BatchApiSettings, description="batches: how long kept, from where read"
-    )
 
 
 class LogSettings(Section):

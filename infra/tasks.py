@@ -23,6 +23,16 @@ TASKS = (
 # Both languages, as the Hugging Face pipelines write them.
 TRANSLATION = r"translation_[A-Za-z]+_to_[A-Za-z]+"
 
+# Other names that the Hugging Face pipelines take for one.
+ALIASES = {"sentiment-analysis": TRAINED}
+
+
+def canonical(task: str) -> str:
+    """The task that a name stands for: `translation_en_to_de` is a translation."""
+    if re.fullmatch(TRANSLATION, task):
+        return "translation"
+    return ALIASES.get(task, task)
+
 
 def is_known(task: str) -> bool:
     """Whether the serving code answers `task`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
@@ -29,6 +30,21 @@ PRIVATE_NAMES = {
     "core.responses:set_request_account_id": "(access_key_id: str) -> None",
     "core.responses:set_request_region": "(region: str | None) -> None",
     "core.router:SERVICE_PATTERNS": "dict",
+    "services.apigateway_v1:_authorize_request_v1": (
+        "(api_id, stage_name, method_obj, method, request_path, resource, headers, body, "
+        "query_params, path_params, stage, owner_account_id, owner_region)"
+    ),
+    "services.apigateway_v1:_build_lambda_event_v1": (
+        "(api_id, stage_name, stage, resource, request_path, method, headers, body, "
+        "query_params, path_params, *, binary_media_types=None, authorizer_context=None, "
+        "caller_identity=None)"
+    ),
+    "services.apigateway_v1:_check_api_key": "(method_obj, api_id, stage_name, headers)",
+    "services.apigateway_v1:_invoke_authorizer_lambda": ("(authorizer, event, account_id, region)"),
+    "services.apigateway_v1:_request_identity_sources": (
+        "(identity_source, headers, query_params, stage)"
+    ),
+    "services.apigateway_v1:_rest_apis": "AccountRegionScopedDict",
     "services.apigateway_v1:_check_request_validation": (
         "(method_obj, api_id, request, headers, body, query_params)"
     ),
@@ -345,6 +361,7 @@ def close_gaps() -> None:
     _keep_access_log_settings()
     _write_access_logs()
     _fail_custom_resources_whose_function_failed()
+    _name_errors_of_functions()
 
 
 _PROVIDERS: dict[str, ResourceProvider] = {}
@@ -359,7 +376,8 @@ def _shape(thing: object) -> str:
     return type(thing).__name__
 
 
-def _replace(name: str, replacement: object) -> None:
+def replace(name: str, replacement: object) -> None:
+    """Put another object in the place of one of the names in PRIVATE_NAMES."""
     module, _, attribute = name.partition(":")
     private(name)
     setattr(importlib.import_module(f"ministack.{module}"), attribute, replacement)
@@ -368,7 +386,7 @@ def _replace(name: str, replacement: object) -> None:
 def _run_on_worker_thread(type_name: str) -> None:
     name = "services.cloudformation.stacks:_runs_on_worker_thread"
     runs_there: Callable[[str], bool] = private(name)
-    _replace(name, lambda resource_type: resource_type == type_name or runs_there(resource_type))
+    replace(name, lambda resource_type: resource_type == type_name or runs_there(resource_type))
 
 
 def _delete_untracked_resources(stack: dict[str, Any]) -> None:
@@ -413,8 +431,8 @@ def _follow_executions() -> None:
         if execution["status"] == "RUNNING":
             fail_execution(execution, error, cause)
 
-    _replace("services.stepfunctions:_execute_task", follow)
-    _replace("services.stepfunctions:_fail_execution", fail_running)
+    replace("services.stepfunctions:_execute_task", follow)
+    replace("services.stepfunctions:_fail_execution", fail_running)
 
 
 def _provision_request_validators() -> None:
@@ -515,7 +533,7 @@ def _validate_only_bodies_that_have_a_model() -> None:
             method = {**method, "requestModels": {}}
         return check_request(method, api_id, request, headers, *rest)
 
-    _replace(name, check_with_own_model)
+    replace(name, check_with_own_model)
 
 
 def _keep_access_log_settings() -> None:
@@ -584,7 +602,7 @@ def _write_access_logs() -> None:
             _write_log_line(settings["destinationArn"], exchange.line(settings["format"]), started)
         return answer
 
-    _replace("services.apigateway_v1:_execute_in_scope", execute_and_log)
+    replace("services.apigateway_v1:_execute_in_scope", execute_and_log)
 
 
 def _write_log_line(group_arn: str, line: str, moment: float) -> None:
@@ -610,7 +628,26 @@ def _fail_custom_resources_whose_function_failed() -> None:
             )
         return result
 
-    _replace("services.lambda_svc:_execute_function_with_config_scope", execute_and_answer)
+    replace("services.lambda_svc:_execute_function_with_config_scope", execute_and_answer)
+
+
+def _name_errors_of_functions() -> None:
+    """Every exception of a function has one name there; AWS, and who catches it, knows its own."""
+    name = "services.lambda_svc:_execute_function_with_config_scope"
+    execute = private(name)
+
+    def execute_and_name(func: dict[str, Any], event: object) -> dict[str, Any]:
+        result: dict[str, Any] = execute(func, event)
+        body = result.get("body")
+        if result.get("error") and isinstance(body, dict):
+            ending = re.escape(body.get("errorMessage", ""))
+            # The last words of the trace that ends the function's log.
+            found = re.search(rf"^(?:\w+\.)*(\w+)(?:: )?{ending}\s*\Z", result.get("log", ""), re.M)
+            if found and body.get("errorType") == "Runtime.HandlerError":
+                body["errorType"] = found[1]
+        return result
+
+    replace(name, execute_and_name)
 
 
 def _is_true(value: object) -> bool:

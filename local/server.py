@@ -17,7 +17,15 @@ from typing import Any, TextIO
 
 import psutil
 
-from local import cloudformation, http_api, ministack, stepfunctions, watchdog, web_pages
+from local import (
+    api_gateway,
+    cloudformation,
+    http_api,
+    ministack,
+    stepfunctions,
+    watchdog,
+    web_pages,
+)
 from local.lifecycle import ACCOUNT, HOST, REGION, LocalAwsError, Server, environment, require_free
 from local.sagemaker.service import SageMaker
 from local.snapshots import Snapshots
@@ -124,6 +132,7 @@ class _Process:
 
     def _register(self) -> None:
         ministack.close_gaps()
+        api_gateway.close_gaps()
         ministack.register_service("sagemaker", "SageMaker", http_api.handler(self._sagemaker))
         for provider in cloudformation.providers(self._sagemaker.call):
             ministack.register_resource_type(provider)

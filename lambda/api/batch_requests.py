@@ -8,11 +8,18 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+import models
 from exchange import JSON, Request
 from problems import Problem, field_error
-from requested import LARGEST_BODY_BYTES_ELSEWHERE, LINES, LINES_TYPES, content_type_of
+from requested import (
+    LARGEST_BODY_BYTES_ELSEWHERE,
+    LINES,
+    LINES_TYPES,
+    content_type_of,
+    json_object,
+)
 
 CSV = "text/csv"
 UPLOADED_TYPES = (LINES, CSV)
@@ -54,7 +61,7 @@ def start(request: Request) -> Start:
     body = request.body(LARGEST_BODY_BYTES_ELSEWHERE)
     content_type, lines, uri = sent_as, None, None
     if sent_as == JSON:
-        content_type, lines, uri = _asked(_json_object(body))
+        content_type, lines, uri = _asked(json_object(body))
     else:
         _check_utf8(body)
         content_type, lines = (CSV if sent_as == CSV else LINES), body
@@ -68,12 +75,15 @@ def page(request: Request) -> Page:
     limit = query.get("limit", str(USUAL_LIMIT))
     if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= LARGEST_LIMIT:
         raise _refused("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}, got {limit!r}")
+    model, known = query.get("model"), models.catalogue()
+    if model is not None and model not in known:
+        raise _refused("model", f"must be one of {', '.join(sorted(known))}, got {model[:63]!r}")
     state = query.get("state")
     if state is not None and state not in STATES:
         raise _refused("state", f"must be one of {', '.join(STATES)}, got {state!r}")
     token = query.get("next_token")
     after = None if token is None else _batch_of(token)
-    return Page(limit=int(limit), after=after, model=query.get("model"), state=state)
+    return Page(limit=int(limit), after=after, model=model, state=state)
 
 
 def token_of(batch_id: str) -> str:
@@ -148,26 +158,11 @@ def _batch_of(token: str) -> str:
     return batch_id
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    _check_utf8(body)
-    try:
-        asked = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Problem("malformed-body", "the body is not valid JSON") from error
-    if not isinstance(asked, dict):
-        raise Problem("malformed-body", "the body must be a JSON object")
-    return asked
-
-
 def _check_utf8(body: bytes) -> None:
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Problem("malformed-body", "the body is not valid UTF-8") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _refused(field: str, message: str) -> Problem:

@@ -122,7 +122,7 @@ def _new_id(model: str) -> str:
 
 def _check_object(uri: str) -> None:
     own = os.environ["DATA_BUCKET"]
-    others = json.loads(os.environ["BATCH_BUCKETS"])
+    others = os.environ["BATCH_BUCKETS"].split()
     bucket, key = batch_requests.object_of(uri)
     inside = key.startswith("batches/") and not key.startswith("batches/runs/")
     if not (bucket in others or (bucket == own and inside)):

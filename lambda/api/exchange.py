@@ -76,13 +76,14 @@ class Answer:
     model: str | None = None
     """The model that answered, for the metrics."""
 
-    def for_gateway(self, request_id: str) -> dict[str, Any]:
+    def for_gateway(self, request_id: str, more: Mapping[str, str]) -> dict[str, Any]:
         """The answer of a proxy integration."""
         body = self.body if isinstance(self.body, str) else json.dumps(self.body)
         headers = {
             "Content-Type": self.content_type,
             "x-request-id": request_id,
             **self.headers,
+            **more,
         }
         return {"statusCode": self.status, "headers": headers, "body": body}
 

@@ -1,107 +1,110 @@
-"""The fields of a request for a prediction: which each task takes, and in which bounds.
-
-Parameters of text classification are an allow-list here; those of other tasks are the container's.
-"""
+"""Checks the fields of a request for predictions against its task's schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from problems import Problem
+import tasks
+from problems import Problem, field_error
+from tasks import Schema, Task
 
-FUNCTIONS = ("sigmoid", "softmax", "none")
-LONG_TEXTS = ("truncate", "chunk")
-ZERO_SHOT = "zero-shot-classification"
-TEXT_CLASSIFICATIONS = {"text-classification", "sentiment-analysis"}
-# Tasks whose answers are probabilities of classes.
-CLASSIFICATIONS = {*TEXT_CLASSIFICATIONS, ZERO_SHOT}
-# JumpStart's form of a zero-shot request, where the parameters stand beside the texts.
-FLAT = ("sequences", "candidate_labels", "hypothesis_template", "multi_label", "multi_class")
-
-Check = Callable[[object], str | None]
+Errors = Iterator[dict[str, str]]
+LONGEST_NAME = 40
+MOST_ERRORS = 20
 
 
-def check(task: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """The request as the container takes it; raises a 422 problem."""
-    taken = FLAT if task == ZERO_SHOT and "sequences" in asked else ("inputs", "parameters")
-    complaints = [
-        f"{name[:40]}: not a field of a prediction, which takes {' and '.join(taken)}"
-        for name in asked
-        if name not in taken
-    ]
-    texts = taken[0]
-    if asked.get(texts) is None:
-        complaints.append(f"{texts}: missing")
-    elif task in TEXT_CLASSIFICATIONS and (complaint := _texts(asked["inputs"])):
-        complaints.append(f"inputs: {complaint}")
+def check(task_name: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """The request as the container takes it; raises a 422 problem that names every field."""
+    task = tasks.task(task_name)
+    is_flat = task.flat is not None and task.flat in asked
+    errors = [*(_flat_errors(task, asked) if is_flat else _errors(task, asked))][:MOST_ERRORS]
+    if errors:
+        told = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+        raise Problem("invalid-request", told, errors=errors)
+    if is_flat:
+        return asked
+    return {"inputs": asked["inputs"], "parameters": asked.get("parameters") or {}}
+
+
+def _errors(task: Task, asked: Mapping[str, Any]) -> Errors:
+    known = ("inputs", "parameters")
+    yield from _unknown(asked, known, f"not a field of a prediction, which takes {_listed(known)}")
+    yield from _inputs("inputs", asked.get("inputs"), task.inputs)
     parameters = asked.get("parameters")
-    parameters = {} if parameters is None else parameters
-    complaints += _parameter_complaints(task, parameters)
-    if complaints:
-        raise Problem("invalid-request", "; ".join(complaints))
-    return asked if taken is FLAT else {"inputs": asked["inputs"], "parameters": parameters}
-
-
-def _parameter_complaints(task: str, parameters: object) -> list[str]:
+    if parameters is None:
+        parameters = {}
     if not isinstance(parameters, dict):
-        return ["parameters: must be an object"]
-    if task not in TEXT_CLASSIFICATIONS:
-        return []
-    allowed = ", ".join(sorted(PARAMETERS))
-    unknown = [
-        f"parameters.{name[:40]}: not a parameter of {task}, allowed: {allowed}"
-        for name in parameters
-        if name not in PARAMETERS
-    ]
-    return unknown + [
-        f"parameters.{name}: {complaint}"
-        for name, complain in PARAMETERS.items()
-        if name in parameters and (complaint := complain(parameters[name]))
-    ]
+        yield field_error("parameters", "must be an object")
+        return
+    yield from _parameters(task, parameters, "parameters.")
 
 
-def _texts(value: object) -> str | None:
-    if isinstance(value, list):
-        complaints = enumerate(_text(item) for item in value)
-        return next((f"item {at}: {found}" for at, found in complaints if found), None)
-    return _text(value)
+def _flat_errors(task: Task, asked: Mapping[str, Any]) -> Errors:
+    name = task.flat or ""
+    yield from _inputs(name, asked.get(name), task.inputs)
+    yield from _parameters(task, {k: v for k, v in asked.items() if k != name}, "")
 
 
-def _text(value: object) -> str | None:
-    parts = value if isinstance(value, dict) else {"text": value}
-    known = set(parts) in ({"text"}, {"text", "text_pair"})
-    if known and all(isinstance(part, str) for part in parts.values()):
-        return None
-    return 'must be a text, a pair {"text", "text_pair"}, or a list of these'
+def _parameters(task: Task, given: Mapping[str, Any], prefix: str) -> Errors:
+    allowed = ", ".join(sorted(task.parameters)) or "none"
+    for name in task.required:
+        if name not in given:
+            yield field_error(f"{prefix}{name}", f"missing: {_words(task.parameters[name])}")
+    words = f"not a parameter of {task.name}, allowed: {allowed}"
+    yield from _unknown(given, task.parameters, words, prefix)
+    for name, schema in task.parameters.items():
+        if name in given and not _holds(schema, given[name]):
+            yield field_error(f"{prefix}{name}", f"must be {_words(schema)}")
 
 
-def _top_k(value: object) -> str | None:
-    if value is None or (type(value) is int and value >= 1):
-        return None
-    return "must be a whole number from 1, or null for all classes"
+def _inputs(field: str, value: object, schema: Schema) -> Errors:
+    if value is None:
+        yield field_error(field, f"missing: {_words(schema)}")
+    elif not _holds(schema, value):
+        words = f"must be {_words(schema)}"
+        at = _first_bad(schema, value) if isinstance(value, list) else None
+        yield field_error(field if at is None else f"{field}[{at}]", words)
 
 
-def _function(value: object) -> str | None:
-    return None if value is None else _one_of(FUNCTIONS, value)
+def _first_bad(schema: Schema, values: list[object]) -> int | None:
+    """The position of the first item at fault; None when it is the list itself."""
+    for form in schema.get("anyOf", [schema]):
+        if form.get("type") == "array":
+            bad = (at for at, value in enumerate(values) if not _holds(form["items"], value))
+            return next(bad, None)
+    return None
 
 
-def _long_text(value: object) -> str | None:
-    return _one_of(LONG_TEXTS, value)
+def _unknown(given: Mapping[str, Any], known: Any, words: str, prefix: str = "") -> Errors:  # noqa: ANN401
+    for name in given:
+        if name not in known:
+            yield field_error(f"{prefix}{name[:LONGEST_NAME]}", words)
 
 
-def _one_of(allowed: tuple[str, ...], value: object) -> str | None:
-    return None if value in allowed else f"must be one of {', '.join(allowed)}"
+# By identity: a task's schemas live as long as this module.
+_compiled: dict[int, Callable[[object], object]] = {}
 
 
-def _true_or_false(value: object) -> str | None:
-    return None if isinstance(value, bool) else "must be true or false"
+def _holds(schema: Schema, value: object) -> bool:
+    # The import and a schema's compilation are paid by the first request that needs them.
+    import fastjsonschema
+
+    check = _compiled.get(id(schema))
+    if check is None:
+        document = {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+        check = _compiled[id(schema)] = fastjsonschema.compile(document, use_default=False)
+    try:
+        check(value)
+    except fastjsonschema.JsonSchemaValueException:
+        return False
+    return True
 
 
-PARAMETERS: dict[str, Check] = {
-    "top_k": _top_k,
-    "function_to_apply": _function,
-    "truncation": _true_or_false,
-    "long_text": _long_text,
-    "return_all_scores": _true_or_false,
-}
+def _words(schema: Schema) -> str:
+    words: str = schema["description"]
+    return words
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(names)

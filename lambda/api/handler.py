@@ -5,6 +5,7 @@ API Gateway has matched the path already, so a route is looked up by the resourc
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,12 @@ import predictions
 from exchange import Answer, Request
 from observed import count, logger
 from problems import Problem
+
+# Headers of answers that a page of another origin may read.
+EXPOSED = (
+    "Idempotent-Replayed, Location, Retry-After, "
+    "x-lectern-model-version, x-lectern-truncated, x-request-id"
+)
 
 
 def health(_: Request) -> Answer:
@@ -37,6 +44,20 @@ def get_model(request: Request) -> Answer:
 def predict(request: Request) -> Answer:
     """Answer inputs with predictions, in the toolkit's shapes."""
     return predictions.answer(models.find(request.path_parameters["model"]), request)
+
+
+def predict_as_hugging_face(request: Request) -> Answer:
+    """Answer inputs with predictions, in the shapes of Hugging Face's Inference API."""
+    import hugging_face
+
+    return hugging_face.answer(models.find(request.path_parameters["model"]), request)
+
+
+def get_openapi(request: Request) -> Answer:
+    """Answer the OpenAPI document of this deployment."""
+    import openapi
+
+    return openapi.answer(request)
 
 
 def start_batch(request: Request) -> Answer:
@@ -73,6 +94,8 @@ ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{model}"): get_model,
     ("POST", "/v1/models/{model}"): predict,
+    ("GET", "/v1/openapi.json"): get_openapi,
+    ("POST", "/hf/models/{model}"): predict_as_hugging_face,
     ("POST", "/v1/models/{model}/batches"): start_batch,
     ("GET", "/v1/batches"): list_batches,
     ("GET", "/v1/batches/{batch}"): get_batch,
@@ -91,7 +114,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         answer = _route(request)(request)
         outcome = "accepted" if answer.status == 202 else "ok"
         status = answer.status
-        return answer.for_gateway(request.request_id)
+        return answer.for_gateway(request.request_id, _cors(request))
     except Problem as problem:
         outcome, status = problem.kind, problem.status
         return _answer_problem(problem, request)
@@ -141,4 +164,17 @@ def _answer_problem(
             "container_log": response.get("LogStreamArn"),
         },
     )
-    return problem.for_gateway(request.request_id, {})
+    return problem.for_gateway(request.request_id, _cors(request))
+
+
+def _cors(request: Request) -> dict[str, str]:
+    """What lets the page that asks read the answer, where the stage file names its origin."""
+    origins = os.environ.get("CORS_ORIGINS", "").split()
+    origin = request.headers.get("origin")
+    if origin is None or not origins or ("*" not in origins and origin not in origins):
+        return {}
+    return {
+        "Access-Control-Allow-Origin": "*" if "*" in origins else origin,
+        "Access-Control-Expose-Headers": EXPOSED,
+        "Vary": "Origin",
+    }

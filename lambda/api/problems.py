@@ -9,6 +9,7 @@ from typing import Any
 # kind: status, title
 KINDS = {
     "malformed-body": (400, "Malformed body"),
+    "malformed-request": (400, "Malformed request"),
     "not-found": (404, "Not found"),
     "unknown-model": (404, "Unknown model"),
     "unknown-batch": (404, "Unknown batch"),

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import fields
+import tasks
 from exchange import JSON, Request, sized
+from models import Model
 from problems import Problem
 
 VERBOSE = "application/json;verbose"
@@ -31,46 +33,34 @@ class Prediction:
     accept: str
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a batch reads: JSON lines sent along, or an S3 URI."""
-
-    lines: bytes | None
-    input_uri: str | None
-
-
 def prediction(request: Request, *, task: str, kind: str) -> Prediction:
     """Read a request for a prediction; raises a problem."""
     content_type = content_type_of(request, {JSON, *TEXT_TYPES})
     accept = _accept(request, task)
-    largest_bytes = LARGEST_BODY_BYTES.get(kind, LARGEST_BODY_BYTES_ELSEWHERE)
+    largest_bytes = largest_body(kind)
     body = request.body(largest_bytes)
-    asked = {"inputs": _text(body)} if content_type in TEXT_TYPES else _json_object(body)
+    asked = {"inputs": _text(body)} if content_type in TEXT_TYPES else json_object(body)
+    return _checked(asked, task, largest_bytes, accept)
+
+
+def checked(asked: dict[str, Any], model: Model) -> Prediction:
+    """A request in the toolkit's shape; raises a 422 problem, or a 413 where it is too large."""
+    return _checked(asked, model.task, largest_body(model.kind), JSON)
+
+
+def largest_body(kind: str) -> int:
+    """The most bytes of a body that an endpoint of this kind takes."""
+    return LARGEST_BODY_BYTES.get(kind, LARGEST_BODY_BYTES_ELSEWHERE)
+
+
+def _checked(asked: dict[str, Any], task: str, largest_bytes: int, accept: str) -> Prediction:
     sent = _encoded(fields.check(task, asked))
     # What JSON has to escape, as the line ends of a text, makes a body longer.
     return Prediction(body=sized(sent, largest_bytes), accept=accept)
 
 
-def batch(request: Request) -> Batch:
-    """Read a request for a batch; raises a problem. Single lines are the model's to judge."""
-    content_type = content_type_of(request, {JSON, *LINES_TYPES})
-    body = request.body(LARGEST_BODY_BYTES_ELSEWHERE)
-    if content_type in LINES_TYPES:
-        _text(body)
-        return Batch(lines=_some_lines(body), input_uri=None)
-    asked = _json_object(body)
-    match sorted(asked):
-        case ["lines"]:
-            return Batch(lines=_some_lines(_json_lines(asked["lines"])), input_uri=None)
-        case ["input"]:
-            return Batch(lines=None, input_uri=_s3_uri(asked["input"]))
-    raise Problem(
-        "invalid-request",
-        f"a batch takes either lines or input, got {', '.join(sorted(asked)) or 'neither'}",
-    )
-
-
 def content_type_of(request: Request, allowed: set[str]) -> str:
+    """The media type of the body, in UTF-8; raises a 415 problem."""
     given = request.headers.get("content-type") or ""
     media_type, *parameters = (part.strip().lower() for part in given.split(";"))
     utf8 = {"charset=utf-8", 'charset="utf-8"', ""}
@@ -90,7 +80,7 @@ def _accept(request: Request, task: str) -> str:
     ]
     wanted = [(kind, parameters) for kind, *parameters in ranges if "q=0" not in parameters]
     if any(kind == JSON and "verbose" in parameters for kind, parameters in wanted):
-        if task in fields.CLASSIFICATIONS:
+        if tasks.canonical(task) in tasks.CLASSIFICATIONS:
             return VERBOSE
         raise Problem(
             "not-acceptable", f"accept: {VERBOSE} is for classification only, the task is {task}"
@@ -115,7 +105,8 @@ def _text(body: bytes) -> str:
         raise Problem("malformed-body", "the body is not valid UTF-8") from error
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that the body holds; raises a 400 problem."""
     try:
         asked = json.loads(_text(body), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -127,22 +118,3 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _json_lines(lines: object) -> bytes:
-    if not isinstance(lines, list):
-        raise Problem("invalid-request", "lines: must be a list of objects or texts")
-    objects = [{"inputs": line} if isinstance(line, str) else line for line in lines]
-    return "".join(f"{json.dumps(line)}\n" for line in objects).encode()
-
-
-def _some_lines(lines: bytes) -> bytes:
-    if not lines.strip():
-        raise Problem("invalid-request", "lines: there is none")
-    return lines if lines.endswith(b"\n") else lines + b"\n"
-
-
-def _s3_uri(uri: object) -> str:
-    if not isinstance(uri, str):
-        raise Problem("invalid-request", "input: must be an s3:// URI")
-    return uri

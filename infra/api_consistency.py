@@ -1,0 +1,51 @@
+"""The faults of an API's settings that no setting has by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.faults import Fault
+
+PLACE = ("api",)
+# What belongs to one way of telling callers apart.
+BELONGS_TO = {"jwt": "jwt", "cognito": "cognito", "keys": "api-key", "quota": "api-key"}
+NEEDS = ("jwt", "cognito")
+
+
+def api_faults(api: object) -> Iterator[Fault]:
+    """Every such fault of the section `api`; nothing where it is malformed by itself."""
+    if not isinstance(api, dict):
+        return
+    auth = api.get("auth")
+    for name, wanted in BELONGS_TO.items():
+        if api.get(name) is not None and auth != wanted:
+            yield Fault(
+                (*PLACE, name),
+                f"got it with auth {auth!r}, allowed with auth: {wanted} only: drop one of both",
+            )
+    if auth in NEEDS and api.get(auth) is None:
+        yield Fault((*PLACE, auth), f"got nothing, but auth: {auth} needs to know whose tokens")
+    yield from _tenancy_faults(api)
+    yield from _function_faults(api.get("function"))
+    keys = api.get("keys")
+    if isinstance(keys, list) and len(set(map(str, keys))) < len(keys):
+        yield Fault((*PLACE, "keys"), f"got {len(keys)} names, of which some are equal")
+
+
+def _tenancy_faults(api: Mapping[str, Any]) -> Iterator[Fault]:
+    if api.get("tenancy") is True and api.get("auth") == "open-to-everyone":
+        yield Fault(
+            (*PLACE, "tenancy"),
+            "got true with auth open-to-everyone, which tells no callers apart: use another auth",
+        )
+
+
+def _function_faults(function: object) -> Iterator[Fault]:
+    if not isinstance(function, dict):
+        return
+    if function.get("snap_start") is True and function.get("provisioned_concurrency"):
+        yield Fault(
+            (*PLACE, "function", "snap_start"),
+            "got true beside provisioned_concurrency, allowed is one of both: Lambda takes no more",
+        )

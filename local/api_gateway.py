@@ -1,0 +1,127 @@
+"""API keys that an authorizer names: API Gateway has them, MiniStack takes headers only.
+
+With `apiKeySource: AUTHORIZER` the key of a request is what the authorizer's answer calls
+`usageIdentifierKey`. Here as there the answer may be remembered, so the key is remembered with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from local.ministack import Created, private, replace
+
+_Identity = tuple[str, ...]
+# What authorizers said, by authorizer and by what they were asked with.
+_named: dict[_Identity, str] = {}
+# By authorizer, what its answer is remembered for: as template and API have it, `identitySource`.
+_sources: dict[str, str] = {}
+# The key of the request that is being answered.
+_key_id: ContextVar[str | None] = ContextVar("key_id", default=None)
+
+
+def close_gaps() -> None:
+    """Let authorizers name keys, and tell functions which key was used."""
+    _keep_the_source_of_keys()
+    _follow_authorizers()
+    _take_keys_from_authorizers()
+    _tell_functions_the_key()
+
+
+def _keep_the_source_of_keys() -> None:
+    """AWS::ApiGateway::RestApi drops its ApiKeySourceType there when it is created."""
+    api = private("services.cloudformation.provisioners:_RESOURCE_HANDLERS")[
+        "AWS::ApiGateway::RestApi"
+    ]
+    create_api = api["create"]
+
+    def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> Created:
+        created: Created = create_api(logical_id, properties, stack_name)
+        source = properties.get("ApiKeySourceType", "HEADER")
+        private("services.apigateway_v1:_rest_apis")[created[0]]["apiKeySource"] = source
+        return created
+
+    api["create"] = create
+
+
+def _follow_authorizers() -> None:
+    authorize = private("services.apigateway_v1:_authorize_request_v1")
+    invoke = private("services.apigateway_v1:_invoke_authorizer_lambda")
+
+    async def authorize_and_follow(
+        api_id: str,
+        stage_name: str,
+        method_obj: dict[str, Any],
+        *rest: Any,  # noqa: ANN401
+    ) -> object:
+        _key_id.set(None)
+        return await authorize(api_id, stage_name, method_obj, *rest)
+
+    async def invoke_and_follow(
+        authorizer: dict[str, Any], event: dict[str, Any], *rest: object
+    ) -> object:
+        result = await invoke(authorizer, event, *rest)
+        remembered = int(authorizer.get("authorizerResultTtlInSeconds") or 0) > 0
+        _sources[authorizer["id"]] = authorizer.get("identitySource", "") if remembered else ""
+        headers = event.get("headers") or {"Authorization": event.get("authorizationToken", "")}
+        if (key := _usage_key(result)) is not None:
+            _named[_identity(authorizer["id"], headers)] = key
+        return result
+
+    replace("services.apigateway_v1:_authorize_request_v1", authorize_and_follow)
+    replace("services.apigateway_v1:_invoke_authorizer_lambda", invoke_and_follow)
+
+
+def _take_keys_from_authorizers() -> None:
+    check = private("services.apigateway_v1:_check_api_key")
+
+    def check_named_key(
+        method_obj: dict[str, Any], api_id: str, stage_name: str, headers: Mapping[str, str]
+    ) -> object:
+        api = private("services.apigateway_v1:_rest_apis").get(api_id) or {}
+        if method_obj.get("apiKeyRequired") and api.get("apiKeySource") == "AUTHORIZER":
+            headers = {"x-api-key": _key_of(method_obj.get("authorizerId", ""), headers)}
+        error, key = check(method_obj, api_id, stage_name, headers)
+        _key_id.set(None if key is None else key["id"])
+        return error, key
+
+    replace("services.apigateway_v1:_check_api_key", check_named_key)
+
+
+def _tell_functions_the_key() -> None:
+    build = private("services.apigateway_v1:_build_lambda_event_v1")
+
+    def build_with_key(*arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401
+        event: dict[str, Any] = build(*arguments, **named)
+        if (key_id := _key_id.get()) is not None:
+            event["requestContext"]["identity"]["apiKeyId"] = key_id
+        return event
+
+    replace("services.apigateway_v1:_build_lambda_event_v1", build_with_key)
+
+
+def _key_of(authorizer_id: str, headers: Mapping[str, str]) -> str:
+    return _named.get(_identity(authorizer_id, headers), "")
+
+
+def _identity(authorizer_id: str, headers: Mapping[str, str]) -> _Identity:
+    """What tells requests apart for an authorizer: its sources, or else either credential."""
+    source = _sources.get(authorizer_id, "")
+    if not source:
+        by_name = {name.lower(): str(value) for name, value in headers.items()}
+        return (authorizer_id, *(by_name.get(name, "") for name in ("x-api-key", "authorization")))
+    identity_sources = private("services.apigateway_v1:_request_identity_sources")
+    _, values = identity_sources(source, headers, {}, {})
+    return (authorizer_id, *values)
+
+
+def _usage_key(result: Any) -> str | None:  # noqa: ANN401 - what MiniStack makes of an answer
+    body = result.get("body") if isinstance(result, dict) else None
+    try:
+        answer = json.loads(body) if isinstance(body, str | bytes) else body
+    except ValueError:
+        return None
+    key = answer.get("usageIdentifierKey") if isinstance(answer, dict) else None
+    return key if isinstance(key, str) else None

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.api.served import Served
 from tests.inference import tiny
 from tests.road.walk import Road, free_port
 
@@ -31,6 +32,8 @@ STAGE: dict[str, Any] = {
     },
     "api": {
         "auth": "api-key",
+        "keys": ["ours", "theirs"],
+        "tenancy": True,
         "throttle": {"rate": 500, "burst": 500},
         "batches": {"buckets": ["lectern-inputs"], "expire_days": 7},
     },
@@ -83,7 +86,7 @@ class Curl:
 
 
 @pytest.fixture(scope="session")
-def road() -> Iterator[Road]:
+def served() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="lectern-batches-") as folder:
         road = Road(state=Path(folder) / "state", port=free_port())
         model = tiny.classifier(Path(folder) / "model")
@@ -94,8 +97,7 @@ def road() -> Iterator[Road]:
         (stages / "local.yaml").write_text(yaml.safe_dump(stage))
         road.start()
         try:
-            road.lectern("deploy", "--local", "--context", f"stages={stages}")
-            yield road
+            yield Served.by(road, stages)
         finally:
             processes = road.processes()
             road.lectern("local", "stop")
@@ -104,6 +106,16 @@ def road() -> Iterator[Road]:
 
 
 @pytest.fixture(scope="session")
-def curl(road: Road) -> Curl:
-    api = road.status()["api"]
-    return Curl(url=api["url"].rstrip("/"), key=api["key"])
+def road(served: Served) -> Road:
+    return served.road
+
+
+@pytest.fixture(scope="session")
+def curl(served: Served) -> Curl:
+    return Curl(url=served.url, key=served.keys["ours"])
+
+
+@pytest.fixture(scope="session")
+def theirs(served: Served) -> Curl:
+    """Another caller."""
+    return Curl(url=served.url, key=served.keys["theirs"])

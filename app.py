@@ -14,7 +14,7 @@ from infra.faults import SettingsError
 from infra.inference_stack import InferenceStack
 from infra.lambda_bundle import BundleError
 from infra.release_stack import ReleaseStack
-from infra.stage_file import STAGES, read_settings
+from infra.stage_file import read_settings
 from infra.storage_stack import StorageStack
 from infra.training_stack import TrainingStack
 from infra.wheels import MissingWheelError
@@ -23,9 +23,8 @@ PROJECT = Path(__file__).resolve().parent
 
 
 def build(app: cdk.App) -> None:
-    """Every stack of the stage that the app's context names."""
-    stages = app.node.try_get_context("stages") or STAGES
-    settings = read_settings(app.node.get_context("stage"), stages=stages)
+    """Every stack of the stage that the app's context names, by a file in the folder it names."""
+    settings = read_settings(app.node.get_context("stage"), stages=app.node.get_context("stages"))
     storage = StorageStack(app, settings.stack_name("storage"), settings=settings)
     if settings.pipelines:
         TrainingStack(app, settings.stack_name("training"), settings=settings, storage=storage)

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 _FILE = re.compile(r"\b[\w-][\w.-]*\.(?:json|safetensors|bin|onnx|data|model|txt|py|so)\b")
+# How the HTTP API numbers the requests that it passes on.
+_REQUEST = re.compile(r"\blectern-request=([0-9A-Za-z-]{1,64})\b")
 
 logger = logging.getLogger("lectern")
 
@@ -26,6 +29,7 @@ class Context(Protocol):
     """What the model server says about the worker, and takes with an answer."""
 
     system_properties: Mapping[str, Any]
+    request_processor: Sequence[Any]
 
     def set_response_header(self, idx: int, key: str, value: str) -> None: ...
 
@@ -59,6 +63,36 @@ def transform_fn(
     context: Context | None = None,
 ) -> str:
     """Answer one body: one document, or one line per line without a line end after the last."""
+    started = time.perf_counter()
+    outcome = "failed"
+    try:
+        answered = _transform(model, data, content_type, accept, context)
+        outcome = "answered"
+        return answered
+    except Fault as fault:
+        outcome = fault.code
+        raise
+    finally:
+        _tell(context, outcome, time.perf_counter() - started)
+
+
+def _tell(context: Context | None, outcome: str, seconds: float) -> None:
+    """A line of the log for a request that the API has numbered; never what it said."""
+    if context is None:
+        return
+    headers = context.request_processor[0].get_request_properties()
+    given = next((v for k, v in headers.items() if k.lower() == CUSTOM_ATTRIBUTES.lower()), "")
+    if found := _REQUEST.search(given):
+        print(f"request {found[1]} {outcome} in {seconds * 1000:.1f} ms", flush=True)
+
+
+def _transform(
+    model: Served | Fault,
+    data: Body,
+    content_type: str | None,
+    accept: str | None,
+    context: Context | None,
+) -> str:
     if isinstance(model, Fault):
         # One exception for all requests: without this, its traceback would grow with each.
         raise model.with_traceback(None)

@@ -34,6 +34,7 @@ _ROUTES = (
     Route("GET", "/v1/batches"),
     Route("GET", "/v1/batches/{batch}"),
     Route("DELETE", "/v1/batches/{batch}"),
+    Route("GET", "/v1/results/{result}"),
     Route("POST", "/hf/models/{model}", body="hugging-face", bearer=True),
 )
 _PLAYGROUND = Route("GET", "/", open_because="the page asks for a key and holds none")

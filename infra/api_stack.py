@@ -21,6 +21,7 @@ from infra.body_models import hugging_face_model, prediction_model, read
 from infra.gateway_problems import PROBLEMS
 from infra.inference_stack import InferenceStack
 from infra.kept import log_group
+from infra.later_function import LaterFunction
 from infra.python_function import PythonFunction
 from infra.settings import Settings, pascal_case
 from infra.storage_stack import RUNS, UPLOADS, StorageStack
@@ -137,6 +138,9 @@ class ApiStack(Stack):
         )
         self._allow_batches(role, settings, storage, batch)
         access.grant_use_key(storage.key, role)
+        LaterFunction(self, "Later", settings=settings, storage=storage, inference=inference).serve(
+            api
+        )
         return api
 
     def _allow_batches(

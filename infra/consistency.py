@@ -14,7 +14,7 @@ from infra import images, instance_types, tasks
 from infra.api_consistency import api_faults
 from infra.archives import files_below, tar_gz_names
 from infra.constraints import MAX_TRANSFORM_MB_IN_FLIGHT
-from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint
+from infra.endpoint_settings import Endpoint, NoEndpoint, OnMachines
 from infra.faults import Fault, choices
 from infra.pipeline_consistency import pipeline_faults
 from infra.section import Place, valid
@@ -138,7 +138,7 @@ def _is_task(task: object) -> bool:
 
 
 def _engine_faults(at: Place, engine: str, endpoint: Endpoint, task: object) -> Iterator[Fault]:
-    if isinstance(endpoint, RealTimeEndpoint) and instance_types.has_gpu(endpoint.instance_type):
+    if isinstance(endpoint, OnMachines) and instance_types.has_gpu(endpoint.instance_type):
         yield Fault(
             at,
             f"got {engine!r}, allowed on {endpoint.instance_type} is torch: the ONNX engines are "

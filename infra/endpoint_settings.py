@@ -38,12 +38,34 @@ class ServerlessEndpoint(Section):
     engine: Engine = "torch"
 
 
+class AsyncEndpoint(Section):
+    """Machines that work a queue off: large inputs, long answers, answers that may wait."""
+
+    kind: Literal["async"] = Field(description="machines that work off a queue of requests")
+    instance_type: HostingType = Field(description="a hosting instance type, as ml.g5.xlarge")
+    instances: int = Field(ge=1, le=100, description="how many machines; 2 survive a zone's outage")
+    max_concurrent_requests: int = Field(
+        # The container computes one answer at a time; what it holds besides is ready to follow.
+        default=4,
+        ge=1,
+        le=1000,
+        description="requests that one machine takes from the queue at a time",
+    )
+    timeout_seconds: int = Field(
+        default=900, ge=1, le=3600, description="how long the container may work on one request"
+    )
+    engine: Engine = "torch"
+
+
 class NoEndpoint(Section):
     """The model is used by batches only."""
 
     kind: Literal["none"] = Field(description="no endpoint: the model serves batches only")
 
 
+# Endpoints on machines of their own, which can have a GPU.
+OnMachines = RealTimeEndpoint | AsyncEndpoint
 Endpoint = Annotated[
-    RealTimeEndpoint | ServerlessEndpoint | NoEndpoint, Field(discriminator="kind")
+    RealTimeEndpoint | ServerlessEndpoint | AsyncEndpoint | NoEndpoint,
+    Field(discriminator="kind"),
 ]

@@ -7,11 +7,12 @@ import json
 from dataclasses import dataclass
 
 from aws_cdk import CfnCondition, CfnOutput, CfnParameter, Duration, Environment, Fn, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra import access
-from infra.endpoint_settings import NoEndpoint
+from infra import access, results
+from infra.endpoint_settings import AsyncEndpoint, NoEndpoint
 from infra.model_in_service import SMOKE_TEST_SECONDS, ModelInService, Version, Weights
 from infra.python_function import PythonFunction
 from infra.settings import (
@@ -54,6 +55,11 @@ class InferenceStack(Stack):
             access.arn(self, "sagemaker", f"endpoint/{settings.endpoint_name(name)}")
             for name, model in settings.models.items()
             if not isinstance(model.endpoint, NoEndpoint)
+        ]
+        self.async_endpoint_arns = [
+            access.arn(self, "sagemaker", f"endpoint/{settings.endpoint_name(name)}")
+            for name, model in settings.models.items()
+            if isinstance(model.endpoint, AsyncEndpoint)
         ]
         self.releases = {name: self._release(name) for name in settings.served_pipelines}
         smoke_test = self._smoke_test()
@@ -145,6 +151,8 @@ class InferenceStack(Stack):
                 "sagemaker:InvokeEndpoint",
                 on=self.endpoint_arns,
             )
+        if self.async_endpoint_arns:
+            self._allow_queueing(smoke_test.role)
         # It asks whether its own stack is rolling back.
         access.allow(
             smoke_test.role,
@@ -153,6 +161,15 @@ class InferenceStack(Stack):
             wildcard_because=STACK_ID,
         )
         return smoke_test
+
+    def _allow_queueing(self, smoke_test: iam.Role) -> None:
+        data = self._storage.data
+        access.allow(smoke_test, "sagemaker:InvokeEndpointAsync", on=self.async_endpoint_arns)
+        access.grant_write_objects(data, smoke_test, results.SMOKE_TESTS)
+        # SageMaker names what it writes; nobody who cannot list finds another's.
+        answers = [results.ANSWERS, results.FAILURES]
+        access.grant_objects(data, smoke_test, "s3:GetObject", keys=answers)
+        access.grant_use_key(self._storage.key, smoke_test)
 
     @property
     def arn(self) -> str:

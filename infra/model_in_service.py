@@ -13,8 +13,8 @@ from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from infra import access, instance_types
-from infra.endpoint_settings import NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
+from infra import access, instance_types, results
+from infra.endpoint_settings import AsyncEndpoint, NoEndpoint, OnMachines, ServerlessEndpoint
 from infra.images import inference_image
 from infra.settings import Settings
 from infra.storage_stack import RUNS, StorageStack
@@ -115,6 +115,7 @@ class ModelInService(Construct):
             access.grant_objects(weights.bucket, role, "s3:GetObject", keys=weights.keys),
             *access.grant_read_objects(storage.data, role, f"{RUNS}*"),
             access.grant_write_objects(storage.data, role, f"{RUNS}*/answers/*"),
+            *self._queue_grants(role),
             access.grant_use_key(storage.key, role),
             *access.grant_volume_key(storage.key, role),
             *access.grant_container(
@@ -125,23 +126,54 @@ class ModelInService(Construct):
             ),
         ]
 
+    def _queue_grants(self, role: iam.Role) -> list[iam.Grant]:
+        """Reads what is asked asynchronously, and writes answers and failures."""
+        if not isinstance(self._own.endpoint, AsyncEndpoint):
+            return []
+        data = self._storage.data
+        return [
+            *access.grant_read_objects(data, role, results.INPUTS),
+            access.grant_write_objects(data, role, *results.outputs(self._name)),
+        ]
+
     def _endpoint_config(
-        self, endpoint: RealTimeEndpoint | ServerlessEndpoint
+        self, endpoint: OnMachines | ServerlessEndpoint
     ) -> sagemaker.CfnEndpointConfig:
         # Serverless capacity has no volume, and a machine's own NVMe takes no key.
-        takes_key = isinstance(endpoint, RealTimeEndpoint) and instance_types.takes_volume_key(
+        takes_key = isinstance(endpoint, OnMachines) and instance_types.takes_volume_key(
             endpoint.instance_type
         )
         config = sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
             production_variants=[self._variant(endpoint)],
+            async_inference_config=self._queue(endpoint)
+            if isinstance(endpoint, AsyncEndpoint)
+            else None,
             kms_key_id=self._storage.key.key_arn if takes_key else None,
         )
         return self._when_approved(config)
 
+    def _queue(
+        self, endpoint: AsyncEndpoint
+    ) -> sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty:
+        answers, failures = (
+            self._storage.data.s3_url_for_object(keys.removesuffix("/*"))
+            for keys in results.outputs(self._name)
+        )
+        return sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty(
+            output_config=sagemaker.CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
+                s3_output_path=answers,
+                s3_failure_path=failures,
+                kms_key_id=self._storage.key.key_arn,
+            ),
+            client_config=sagemaker.CfnEndpointConfig.AsyncInferenceClientConfigProperty(
+                max_concurrent_invocations_per_instance=endpoint.max_concurrent_requests
+            ),
+        )
+
     def _variant(
-        self, endpoint: RealTimeEndpoint | ServerlessEndpoint
+        self, endpoint: OnMachines | ServerlessEndpoint
     ) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
         if isinstance(endpoint, ServerlessEndpoint):
             return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
@@ -176,24 +208,29 @@ class ModelInService(Construct):
         config: sagemaker.CfnEndpointConfig,
         smoke_test: lambda_.IFunction,
     ) -> CfnResource:
+        properties = {
+            "ServiceToken": smoke_test.function_arn,
+            "ServiceTimeout": str(SMOKE_TEST_SECONDS + 60),
+            "EndpointName": endpoint.attr_endpoint_name,
+            "EndpointConfigName": config.attr_endpoint_config_name,
+            "Task": self._own.task,
+            "StackName": Stack.of(self).stack_name,
+        }
+        if isinstance(self._own.endpoint, AsyncEndpoint):
+            # Where the sample is put, since a queue takes it from S3.
+            samples = results.SMOKE_TESTS.removesuffix("/*")
+            properties["Samples"] = self._storage.data.s3_url_for_object(samples)
         proof = CfnResource(
             self,
             "SmokeTest",
             type="Custom::SmokeTest",
-            properties={
-                "ServiceToken": smoke_test.function_arn,
-                "ServiceTimeout": str(SMOKE_TEST_SECONDS + 60),
-                "EndpointName": endpoint.attr_endpoint_name,
-                "EndpointConfigName": config.attr_endpoint_config_name,
-                "Task": self._own.task,
-                "StackName": Stack.of(self).stack_name,
-            },
+            properties=properties,
         )
         return self._when_approved(proof)
 
     def _record(self) -> ssm.CfnParameter:
         name = self._settings.endpoint_name(self._name)
-        document = {
+        document: dict[str, Any] = {
             "model_name": self._model.attr_model_name,
             "version": self._version.name,
             "model_data": self._version.model_data,
@@ -201,6 +238,8 @@ class ModelInService(Construct):
             "task": self._own.task,
             "batch": self._batch(),
         }
+        if isinstance(self._own.endpoint, AsyncEndpoint):
+            document["timeout_seconds"] = self._own.endpoint.timeout_seconds
         record = ssm.CfnParameter(
             self,
             "Record",

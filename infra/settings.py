@@ -15,7 +15,13 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 from infra import instance_types
 from infra.api_settings import ApiSettings
 from infra.constraints import NotReserved, Region, Task, TransformType
-from infra.endpoint_settings import Endpoint, NoEndpoint, RealTimeEndpoint, ServerlessEndpoint
+from infra.endpoint_settings import (
+    AsyncEndpoint,
+    Endpoint,
+    NoEndpoint,
+    RealTimeEndpoint,
+    ServerlessEndpoint,
+)
 from infra.pipeline_settings import PipelineSettings
 from infra.section import Section, keys_of
 
@@ -116,7 +122,7 @@ class ModelSettings(Section):
 def runs_on_gpu(endpoint: Endpoint, batch: BatchSettings) -> bool:
     """Whether the one image of a model has to be the one for GPUs."""
     match endpoint:
-        case RealTimeEndpoint():
+        case RealTimeEndpoint() | AsyncEndpoint():
             return instance_types.has_gpu(endpoint.instance_type)
         case ServerlessEndpoint():
             return False

@@ -16,13 +16,12 @@ from infra.faults import Fault, SettingsError, choices
 from infra.settings import STAGE_NAME, Settings, StageFile
 
 PROJECT = Path(__file__).resolve().parent.parent
-STAGES = "stages"
 
 
-def read_settings(stage: str, project: Path = PROJECT, *, stages: str = STAGES) -> Settings:
-    """The settings in `stages/<stage>.yaml`; raises SettingsError with every fault of the file.
+def read_settings(stage: str, project: Path = PROJECT, *, stages: str = "stages") -> Settings:
+    """The settings in `<stages>/<stage>.yaml`; raises SettingsError with every fault of the file.
 
-    `stages` is the folder of stage files, as seen from the project.
+    `stages` and the paths in the file are absolute, or seen from the project's directory.
     """
     file = f"{stages}/{stage}.yaml"
     if not STAGE_NAME.fullmatch(stage):
@@ -55,7 +54,9 @@ def _read_yaml(file: str, project: Path) -> dict[str, Any]:
         stages = sorted(other.stem for other in path.parent.glob("*.yaml"))
         close = difflib.get_close_matches(path.stem, stages, n=1)
         hint = f"did you mean {close[0]!r}; " if close else ""
-        existing = f"the stages are {choices(stages)}" if stages else "stages/ holds none"
+        existing = (
+            f"the stages are {choices(stages)}" if stages else f"{Path(file).parent}/ holds none"
+        )
         raise SettingsError(file, [Fault((), f"there is no such file: {hint}{existing}")])
     try:
         # A SafeLoader underneath, only stricter.

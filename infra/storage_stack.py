@@ -7,6 +7,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra import results
 from infra.acknowledged import acknowledge
 from infra.kept import removal_policy
 from infra.settings import Settings
@@ -33,6 +34,11 @@ class StorageStack(Stack):
         self._expire_batches(settings.api.batches.expire_days)
         self._tell_of_uploads()
         self.artifacts = self._encrypted_bucket("Artifacts")
+        self.data.add_lifecycle_rule(
+            prefix=results.PREFIX,
+            expiration=Duration.days(results.KEPT_DAYS),
+            noncurrent_version_expiration=Duration.days(1),
+        )
         # A job that is interrupted goes on within days, or never.
         self.artifacts.add_lifecycle_rule(
             prefix="checkpoints/",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,8 @@ from lectern.deployment import Deployment, Model, connect
 from lectern.faults import LecternError, UsageError
 from lectern.options import Json, Local, Name, Stage, chosen
 from lectern.output import Output
+
+JSON = "application/json"
 
 
 def predict(
@@ -48,18 +52,57 @@ def ask(deployment: Deployment, model: Model, texts: list[str]) -> list[Any]:
             if model.pipeline
             else f"{model.name} is not deployed yet: use `lectern deploy`"
         )
+    body = json.dumps({"inputs": texts}).encode()
     try:
-        response = deployment.client("sagemaker-runtime").invoke_endpoint(
-            EndpointName=endpoint,
-            ContentType="application/json",
-            Accept="application/json",
-            Body=json.dumps({"inputs": texts}).encode(),
-        )
+        if model.kind == "async":
+            answer = _queued(deployment, endpoint, body, record["timeout_seconds"])
+        else:
+            answer = _invoked(deployment, endpoint, body)
     except ClientError as error:
         reason = _reason(error)
         raise LecternError(f"the endpoint {endpoint} answered: {reason}") from error
-    answers: list[Any] = json.loads(response["Body"].read())
+    answers: list[Any] = json.loads(answer)
     return answers
+
+
+def _invoked(deployment: Deployment, endpoint: str, body: bytes) -> bytes:
+    response = deployment.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=endpoint, ContentType=JSON, Accept=JSON, Body=body
+    )
+    answer: bytes = response["Body"].read()
+    return answer
+
+
+def _queued(deployment: Deployment, endpoint: str, body: bytes, seconds: int) -> bytes:
+    """The answer of an asynchronous endpoint, waited for."""
+    bucket = deployment.outputs("storage")["DataBucketName"]
+    key = f"results/command-line/{uuid.uuid4().hex}/input.json"
+    deployment.client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType=JSON)
+    taken = deployment.client("sagemaker-runtime").invoke_endpoint_async(
+        EndpointName=endpoint,
+        ContentType=JSON,
+        Accept=JSON,
+        InputLocation=f"s3://{bucket}/{key}",
+        InvocationTimeoutSeconds=seconds,
+    )
+    while True:
+        if (answer := _read(deployment, taken["OutputLocation"])) is not None:
+            return answer
+        if (failure := _read(deployment, taken["FailureLocation"])) is not None:
+            words = failure.decode("utf-8", "replace")
+            raise LecternError(f"the endpoint {endpoint} answered: {words}")
+        time.sleep(deployment.poll_seconds)
+
+
+def _read(deployment: Deployment, uri: str) -> bytes | None:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        body: bytes = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    return body
 
 
 def _reason(error: ClientError) -> str:

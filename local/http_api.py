@@ -69,11 +69,15 @@ def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - a value of JSON
 def _invoke(sagemaker: SageMaker, path: str, headers: Mapping[str, str], body: bytes) -> Response:
     _, _, name, action = (*path.split("/", 3), "")[:4]
     try:
-        if action != "invocations":
+        if action == "invocations":
+            answer = sagemaker.invoke(unquote(name), body, headers)
+        elif action == "async-invocations":
+            answer = sagemaker.invoke_async(unquote(name), body, headers)
+        else:
             raise UnknownOperationException(
-                f"{action}: only POST /endpoints/NAME/invocations is answered here"
+                f"{action}: only POST /endpoints/NAME/invocations and "
+                "/endpoints/NAME/async-invocations are answered here"
             )
-        answer = sagemaker.invoke(unquote(name), body, headers)
     except SageMakerError as error:
         return _error(error.code, error.message, error.status, "application/json", error.extra)
     return answer.status, dict(answer.headers), answer.body

@@ -51,6 +51,12 @@ def dynamodb() -> Client:
 
 
 @cache
+def functions() -> Client:
+    """Invokes the function that asks later."""
+    return boto3.client("lambda", config=_brief())
+
+
+@cache
 def s3() -> Client:
     """Holds the lines and results of batches; objects under a KMS key need SigV4 in signed URLs."""
     return boto3.client("s3", config=_brief(signature_version="s3v4"))

@@ -51,6 +51,14 @@ class Request:
             _is_base64=bool(event.get("isBase64Encoded")),
         )
 
+    def prefers_async(self) -> bool:
+        """Whether the caller asks not to wait (RFC 7240's `respond-async`)."""
+        given = self.headers.get("prefer")
+        return given is not None and any(
+            preference.partition(";")[0].strip().lower() == "respond-async"
+            for preference in given.split(",")
+        )
+
     def body(self, largest_bytes: int) -> bytes:
         """The bytes that were sent; raises a 400 for none and a 413 for too many."""
         if self._is_base64:

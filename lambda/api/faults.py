@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ReadTimeoutError,
+)
 
 from problems import Problem
 
@@ -26,6 +33,8 @@ UNAVAILABLE = {
     "InternalFailure",
     "InternalDependencyException",
 }
+# What AWS answers before a container has seen the request.
+NEVER_BEGAN = THROTTLES | {"ServiceUnavailable", "ServiceUnavailableException"}
 LONGEST_MESSAGE = 500
 # What the handler refuses for another reason than the input itself.
 REFUSALS = {
@@ -39,14 +48,29 @@ def problem_of_invocation(
 ) -> Problem | None:
     """The problem to answer for a failed InvokeEndpoint; None when it is not the endpoint's."""
     if isinstance(error, ReadTimeoutError):
-        return Problem(
-            "endpoint-timeout",
-            f"{model} did not answer in time: it may be waking up, or the input is too long",
-            retry_after_seconds=10,
-        )
+        return _timeout(model)
     if isinstance(error, ClientError):
         return _problem_of_client_error(error, model)
     return _unavailable(model)
+
+
+def problem_of_failure(words: str, model: str) -> Problem:
+    """The problem that a failed asynchronous invocation ended with, from what SageMaker wrote."""
+    status = re.search(r"Received (?:client|server) error \((\d{1,3})\)", words)
+    original = {
+        "OriginalStatusCode": int(status[1]) if status else None,
+        "OriginalMessage": words,
+    }
+    return _problem_of_model_error(original, model)
+
+
+def never_began(error: BaseException | None) -> bool:
+    """Whether no container can have seen the request that failed with `error`."""
+    if isinstance(error, ClientError):
+        code = error.response["Error"]["Code"]
+        message = error.response["Error"].get("Message", "")
+        return code in NEVER_BEGAN or _is_not_in_service(code, message)
+    return isinstance(error, EndpointConnectionError | ConnectTimeoutError)
 
 
 def is_throttle(error: ClientError) -> bool:
@@ -92,11 +116,17 @@ def _problem_of_client_error(error: ClientError, model: str) -> Problem | None:
         )
     if code in UNAVAILABLE:
         return _unavailable(model)
+    if _is_not_in_service(code, message):
+        return _unavailable(model)
     if code in ("ValidationError", "ValidationException"):
-        if re.search(r"not found|could not find|not in service|InService", message, re.IGNORECASE):
-            return _unavailable(model)
         return Problem("model-fault", f"the endpoint of {model} refused the request")
     return None
+
+
+def _is_not_in_service(code: str, message: str) -> bool:
+    return code in ("ValidationError", "ValidationException") and bool(
+        re.search(r"not found|could not find|not in service|InService", message, re.IGNORECASE)
+    )
 
 
 def _problem_of_model_error(response: Mapping[str, Any], model: str) -> Problem:
@@ -109,7 +139,18 @@ def _problem_of_model_error(response: Mapping[str, Any], model: str) -> Problem:
             str(fault.get("message", ""))[:LONGEST_MESSAGE],
             more={name: fault[name] for name in ("code", "field", "allowed") if name in fault},
         )
+    if response.get("OriginalStatusCode") == 0:
+        # SageMaker's own word for a container that took longer than an invocation may.
+        return _timeout(model)
     return Problem("model-fault", f"{model} could not answer; its log has the reason")
+
+
+def _timeout(model: str) -> Problem:
+    return Problem(
+        "endpoint-timeout",
+        f"{model} did not answer in time: it may be waking up, or the input is too long",
+        retry_after_seconds=10,
+    )
 
 
 def _unavailable(model: str) -> Problem:

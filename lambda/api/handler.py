@@ -88,6 +88,13 @@ def get_batch(request: Request) -> Answer:
     return batches.describe(request.path_parameters["batch"], request)
 
 
+def get_result(request: Request) -> Answer:
+    """Answer with what came of a call that was not waited for."""
+    import results
+
+    return results.find(request)
+
+
 # Rooms that few requests enter are imported when one does: see `import` inside of functions.
 ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("GET", "/v1/health"): health,
@@ -100,6 +107,7 @@ ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("GET", "/v1/batches"): list_batches,
     ("GET", "/v1/batches/{batch}"): get_batch,
     ("DELETE", "/v1/batches/{batch}"): stop_batch,
+    ("GET", "/v1/results/{result}"): get_result,
 }
 
 

@@ -59,7 +59,7 @@ def _answer(model: Model, request: Request) -> Answer:
     inputs, parameters, stream = _read(name, document)
     sent_inputs, sent_parameters = form.asks(inputs, parameters)
     checked = requested.checked({"inputs": sent_inputs, "parameters": sent_parameters}, model)
-    found = predictions.predict(model, checked)
+    found = predictions.predict(model, checked, request.request_id)
     shaped = form.answers(json.loads(found.body), inputs, request.headers.get("user-agent", ""))
     headers = predictions.headers_of(found)
     if not stream:

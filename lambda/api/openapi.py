@@ -62,7 +62,9 @@ def document(served: Iterable[models.Model], auth: str) -> Json:
     for model in served:
         task = tasks.task(model.task)
         name = _pascal(task.name)
-        schemas[f"{name}Request"] = _titled(task.requests, f"{name}Request")
+        schemas[f"{name}Request"] = _titled(task.request, f"{name}Request")
+        if task.flat_request is not None:
+            schemas[f"{name}FlatRequest"] = _titled(task.flat_request, f"{name}FlatRequest")
         schemas[f"{name}Response"] = _titled(task.response, f"{name}Response")
         if model.kind == "none":
             continue
@@ -82,9 +84,12 @@ def document(served: Iterable[models.Model], auth: str) -> Json:
 
 def _prediction(model: models.Model, task: tasks.Task, name: str) -> Json:
     example = task.examples[0]
+    forms = [_ref(f"{name}Request")]
+    if task.flat_request is not None:
+        forms.append(_ref(f"{name}FlatRequest"))
     content: Json = {
         "application/json": {
-            "schema": _ref(f"{name}Request"),
+            "schema": forms[0] if len(forms) == 1 else {"anyOf": forms},
             "example": example["request"],
         },
     }
@@ -148,7 +153,7 @@ def _streams(task: tasks.Task) -> bool:
 
 
 def _results() -> Json:
-    schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"}
+    schema = {"type": "string", "pattern": "^[0-9]{14}-[A-Za-z0-9_-]{32}$"}
     found = _operation(
         "getResult",
         "The answer to a call that was answered with 202",

@@ -33,10 +33,17 @@ class Answer:
 def answer(model: models.Model, request: Request) -> HttpAnswer:
     """Answer a request for predictions, in the shapes of the toolkit."""
     asked = requested.prediction(request, task=model.task, kind=model.kind)
-    found = predict(model, asked)
-    return HttpAnswer(
-        found.body, content_type=asked.accept, headers=headers_of(found), model=model.name
-    )
+    if model.kind == "async" or request.prefers_async():
+        import results
+
+        return results.start(model, asked, request)
+    found = predict(model, asked, request.request_id)
+    return said(found, accept=asked.accept, model=model.name)
+
+
+def said(found: Answer, *, accept: str, model: str) -> HttpAnswer:
+    """The answer over HTTP."""
+    return HttpAnswer(found.body, content_type=accept, headers=headers_of(found), model=model)
 
 
 def headers_of(found: Answer) -> dict[str, str]:
@@ -47,9 +54,15 @@ def headers_of(found: Answer) -> dict[str, str]:
     return headers
 
 
-def predict(model: models.Model, asked: Prediction) -> Answer:
+def predict(model: models.Model, asked: Prediction, request_id: str) -> Answer:
     """Invoke the model's endpoint once; raises a problem for every fault it can have."""
     endpoint = models.endpoint(model)
+    if model.kind == "async":
+        raise Problem(
+            "not-deployed",
+            f"{model.name} answers later only (endpoint.kind is async): "
+            f"POST to /v1/models/{model.name}",
+        )
     version = str(models.record(model)["version"])
     try:
         with traced("invoke endpoint", model=model.name):
@@ -57,6 +70,8 @@ def predict(model: models.Model, asked: Prediction) -> Answer:
                 EndpointName=endpoint,
                 ContentType=JSON,
                 Accept=asked.accept,
+                # Which the container writes to its log.
+                CustomAttributes=f"lectern-request={request_id}",
                 Body=asked.body,
             )
             body: bytes = response["Body"].read()
@@ -66,13 +81,18 @@ def predict(model: models.Model, asked: Prediction) -> Answer:
         if problem is None:
             raise
         raise problem from error
-    if len(body) > LARGEST_ANSWER_BYTES:
+    check_size(len(body), model.name)
+    return Answer(body=body.decode("utf-8"), version=version, truncated=_truncated(response))
+
+
+def check_size(size: int, model: str) -> None:
+    """Raise a problem for an answer that does not fit into one of Lambda's."""
+    if size > LARGEST_ANSWER_BYTES:
         raise Problem(
             "model-fault",
-            f"the answer of {model.name} is larger than {LARGEST_ANSWER_BYTES} bytes: "
+            f"the answer of {model} is larger than {LARGEST_ANSWER_BYTES} bytes: "
             "ask with fewer inputs at once",
         )
-    return Answer(body=body.decode("utf-8"), version=version, truncated=_truncated(response))
 
 
 def _truncated(response: dict[str, Any]) -> int:

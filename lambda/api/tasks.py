@@ -42,7 +42,7 @@ class Task:
     examples: tuple[dict[str, Any], ...]
 
     @property
-    def requests(self) -> Schema:
+    def request(self) -> Schema:
         """The schema of a request's body."""
         parameters: Schema = {
             "type": ["object", "null"],
@@ -53,21 +53,24 @@ class Task:
         if self.required:
             parameters = {**parameters, "type": "object", "required": list(self.required)}
             needed.append("parameters")
-        nested: Schema = {
+        return {
             "type": "object",
             "required": needed,
             "properties": {"inputs": self.inputs, "parameters": parameters},
             "additionalProperties": False,
         }
+
+    @property
+    def flat_request(self) -> Schema | None:
+        """The schema of a request in JumpStart's form, for tasks that have it."""
         if self.flat is None:
-            return nested
-        flat: Schema = {
+            return None
+        return {
             "type": "object",
             "required": [self.flat, *self.required],
             "properties": {self.flat: self.inputs, **self.parameters},
             "additionalProperties": False,
         }
-        return {"anyOf": [nested, flat]}
 
 
 def canonical(name: str) -> str:

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
+import queue_samples as queue
 import samples
 
 Client: TypeAlias = Any  # boto3 makes the methods of its clients at run time
@@ -65,23 +66,40 @@ def is_rolling_back(stack_name: str) -> bool:
     return "ROLLBACK" in stack["StackStatus"]
 
 
-def prove(*, name: str, config_name: str, task: str, seconds_left: float) -> None:
-    """Wait until the endpoint answers a sample of its task well; raises SmokeTestError."""
+def prove(
+    *, name: str, config_name: str, task: str, inputs: str | None, seconds_left: float
+) -> None:
+    """Wait until the endpoint answers a sample of its task well; raises SmokeTestError.
+
+    `inputs` is the S3 URI below which an asynchronous endpoint finds its samples.
+    """
     deadline = time.monotonic() + seconds_left
     _wait_until_in_service(name, config_name, deadline)
-    if complaint := samples.complaint(task, _answer(name, samples.requests(task), deadline)):
+    if complaint := samples.complaint(task, _answer(name, task, inputs, deadline)):
         raise SmokeTestError(complaint)
 
 
-def _answer(name: str, requests: list[bytes], deadline: float) -> str:
+def _answer(name: str, task: str, inputs: str | None, deadline: float) -> str:
     """The answer to the first request that the model does not refuse as a bad one."""
-    *first, last = requests
+    *first, last = samples.requests(task)
     for request in first:
         try:
-            return _invoke(name, request, deadline)
+            return _ask(name, request, inputs, deadline)
         except RefusedSampleError:
             continue
-    return _invoke(name, last, deadline)
+    return _ask(name, last, inputs, deadline)
+
+
+def _ask(name: str, request: bytes, inputs: str | None, deadline: float) -> str:
+    if inputs is None:
+        return _invoke(name, request, deadline)
+    seconds = deadline - time.monotonic()
+    try:
+        return queue.answer(name, request, inputs, seconds_left=seconds)
+    except queue.NoAnswerError as error:
+        words = str(error)
+        kind = RefusedSampleError if _is_refusal(words) else SmokeTestError
+        raise kind(words) from error
 
 
 def _wait_until_in_service(name: str, config_name: str, deadline: float) -> None:
@@ -121,7 +139,8 @@ def _invoke(name: str, request: bytes, deadline: float) -> str:
                     response.get("OriginalStatusCode", 0) < 500
                     or container_faults == MOST_CONTAINER_FAULTS
                 ):
-                    kind = RefusedSampleError if _is_refusal(response) else SmokeTestError
+                    words = str(response.get("OriginalMessage"))
+                    kind = RefusedSampleError if _is_refusal(words) else SmokeTestError
                     raise kind(f"it answered: {reason}") from error
             elif response["Error"]["Code"] not in WAKING:
                 raise SmokeTestError(f"it could not be invoked: {reason}") from error
@@ -136,9 +155,9 @@ def _pause(deadline: float, reason: str) -> None:
     time.sleep(PAUSE_SECONDS)
 
 
-def _is_refusal(response: dict[str, Any]) -> bool:
+def _is_refusal(words: str) -> bool:
     # The handler's fault stands, escaped, inside of the container's own JSON.
-    return re.search(r"\bfault\W+client\b", str(response.get("OriginalMessage"))) is not None
+    return re.search(r"\bfault\W+client\b", words) is not None
 
 
 def _reason(response: dict[str, Any]) -> str:

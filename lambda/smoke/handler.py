@@ -52,6 +52,7 @@ def _fault(event: dict[str, Any], seconds_left: float) -> str | None:
             name=properties["EndpointName"],
             config_name=properties["EndpointConfigName"],
             task=properties["Task"],
+            inputs=properties.get("Samples"),
             seconds_left=seconds_left - 15,
         )
     except endpoint.SmokeTestError as error:

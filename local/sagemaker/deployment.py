@@ -16,6 +16,8 @@ from local.sagemaker.store import Record
 
 SERVERLESS_IDLE_SECONDS = 600.0
 _DRAIN_SECONDS = 65.0
+# What was taken from a queue may be worked on for this long.
+_QUEUE_DRAIN_SECONDS = 3600.0
 
 
 def snapshot(host: Host, config: Record) -> Record:
@@ -33,6 +35,7 @@ def snapshot(host: Host, config: Record) -> Record:
     return {
         "id": uuid.uuid4().hex[:12],
         "config": config["EndpointConfigName"],
+        "queue": config.get("AsyncInferenceConfig"),
         "variants": variants,
     }
 
@@ -57,6 +60,11 @@ class Deployment:
     @property
     def serverless(self) -> bool:
         return "ServerlessConfig" in self._taken["variants"][0]["variant"]
+
+    @property
+    def queue(self) -> dict[str, Any] | None:
+        """The AsyncInferenceConfig of an asynchronous endpoint."""
+        return self._taken.get("queue")
 
     def start(self) -> None:
         """Raises FleetFailed when a variant cannot be served."""
@@ -110,8 +118,9 @@ class Deployment:
 
     def retire(self) -> None:
         """Lets the requests under way end, then stops and forgets everything."""
+        seconds = _DRAIN_SECONDS if self.queue is None else _QUEUE_DRAIN_SECONDS
         for fleet in self.fleets.values():
-            fleet.drain(_DRAIN_SECONDS)
+            fleet.drain(seconds)
             fleet.remove()
             self._host.logs.close(fleet.log)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -127,6 +136,7 @@ class Deployment:
             container=item["container"],
             isolated=item["isolated"],
             idle_seconds=SERVERLESS_IDLE_SECONDS if "ServerlessConfig" in variant else None,
+            most_at_once=variant.get("ServerlessConfig", {}).get("MaxConcurrency"),
             startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", 240),
             label=f"production variant {name}",
         )

@@ -228,6 +228,7 @@ class Endpoints:
             record.update(members, EndpointStatus="InService", LastModifiedTime=time.time())
             if deployment is not None:
                 record["ProductionVariants"] = deployment.summaries()
+                record["AsyncInferenceConfig"] = deployment.queue
 
         self._store.change(_KIND, name.lower(), edit)
 

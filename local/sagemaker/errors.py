@@ -79,6 +79,13 @@ class ModelNotReadyException(SageMakerError):
     status = 429
 
 
+class ThrottlingException(SageMakerError):
+    """Runtime: as many requests as the serverless variant may have are under way."""
+
+    code = "ThrottlingException"
+    status = 400
+
+
 class ServiceUnavailable(SageMakerError):
     """Runtime: no serving process can take the request now."""
 

@@ -8,7 +8,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class NoWorker(Exception):
     """No process became ready in time."""
 
 
+class FleetFull(Exception):
+    """As many requests as the variant may have are under way."""
+
+
 class FleetRetired(Exception):
     """The fleet takes no more requests; another one may serve the endpoint by now."""
 
@@ -67,6 +72,7 @@ class FleetPlan:
     container: dict[str, Any]
     isolated: bool
     idle_seconds: float | None = None
+    most_at_once: int | None = None
     startup_seconds: float = 240.0
     variables: Mapping[str, str] | None = None
     label: str = "production variant AllTraffic"
@@ -85,6 +91,7 @@ class Fleet:
         self._stopped = False
         self._asleep = False
         self._used = time.monotonic()
+        self._under_way = 0
         self._workers = [Worker() for _ in range(_worker_count(self._environment()))]
 
     @property
@@ -146,8 +153,25 @@ class Fleet:
     def post(
         self, body: bytes, headers: Mapping[str, str], *, seconds: float, patience: float
     ) -> urllib3.BaseHTTPResponse:
-        """One invocation; raises NoWorker, FleetRetired, WorkerDied or TimedOut."""
-        worker = self._take(patience)
+        """One invocation; raises FleetFull, NoWorker, FleetRetired, WorkerDied or TimedOut."""
+        with self._admitted():
+            return self._post(body, headers, seconds, self._take(patience))
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        with self._changed:
+            if self._plan.most_at_once is not None and self._under_way >= self._plan.most_at_once:
+                raise FleetFull
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+
+    def _post(
+        self, body: bytes, headers: Mapping[str, str], seconds: float, worker: Worker
+    ) -> urllib3.BaseHTTPResponse:
         try:
             assert worker.pool is not None
             return worker.pool.urlopen(

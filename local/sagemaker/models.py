@@ -83,16 +83,28 @@ def check_model(host: Host, request: Record) -> None:
 
 def check_endpoint_config(host: Host, request: Record) -> None:
     """Refuses what this machine cannot serve, and models that do not exist."""
-    for member in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants"):
+    for member in ("ExplainerConfig", "ShadowProductionVariants"):
         if request.get(member):
             raise _not_run(member)
     if request.get("DataCaptureConfig", {}).get("EnableCapture"):
         raise _not_run("DataCaptureConfig.EnableCapture")
+    queue = request.get("AsyncInferenceConfig")
+    if queue is not None:
+        _check_queue(queue, request["ProductionVariants"])
     names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(names)) < len(names):
         raise ValidationException(f"ProductionVariants: variant names must be unique, got {names}")
     for variant in request["ProductionVariants"]:
         _check_variant(host, variant)
+
+
+def _check_queue(queue: Record, variants: list[Record]) -> None:
+    if "S3OutputPath" not in queue["OutputConfig"]:
+        raise ValidationException("AsyncInferenceConfig.OutputConfig: S3OutputPath is missing")
+    if queue["OutputConfig"].get("NotificationConfig"):
+        raise _not_run("AsyncInferenceConfig.OutputConfig.NotificationConfig")
+    if any("ServerlessConfig" in variant for variant in variants):
+        raise ValidationException("AsyncInferenceConfig is not allowed with ServerlessConfig")
 
 
 def _check_variant(host: Host, variant: Record) -> None:

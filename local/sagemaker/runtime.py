@@ -11,9 +11,10 @@ from local.sagemaker.errors import (
     ModelError,
     ModelNotReadyException,
     ServiceUnavailable,
+    ThrottlingException,
     ValidationError,
 )
-from local.sagemaker.fleet import FleetRetired, NoWorker, TimedOut, WorkerDied
+from local.sagemaker.fleet import FleetFull, FleetRetired, NoWorker, TimedOut, WorkerDied
 from local.sagemaker.host import Host
 
 REAL_TIME_BYTES = 6_291_456
@@ -61,7 +62,11 @@ class Runtime:
         if len(given.get(_ATTRIBUTES.lower(), "")) > 1024:
             raise ValidationError("CustomAttributes must have length less than or equal to 1024")
         target = given.get("x-amzn-sagemaker-target-variant")
-        variant, deployment, fleet = self._endpoints.route(endpoint, target)
+        _, deployment, _ = self._endpoints.route(endpoint, target)
+        if deployment.queue is not None:
+            raise ValidationError(
+                f"Endpoint {endpoint} is asynchronous: call InvokeEndpointAsync instead."
+            )
         longest = SERVERLESS_BYTES if deployment.serverless else REAL_TIME_BYTES
         if len(body) > longest:
             raise ValidationError(
@@ -69,13 +74,36 @@ class Runtime:
                 f"or equal to {longest}, got {len(body)}"
             )
         passed = {name: given[name.lower()] for name in _PASSED if name.lower() in given}
+        return self.ask(
+            endpoint,
+            body,
+            passed,
+            target=target,
+            seconds=INVOCATION_SECONDS,
+            patience=INVOCATION_SECONDS,
+        )
+
+    def ask(
+        self,
+        endpoint: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        target: str | None,
+        seconds: float,
+        patience: float,
+    ) -> Answer:
+        """One request to a container that waits `patience` for a process and `seconds` for it."""
+        variant, deployment, fleet = self._endpoints.route(endpoint, target)
         try:
-            response = fleet.post(
-                body, passed, seconds=INVOCATION_SECONDS, patience=INVOCATION_SECONDS
-            )
+            response = fleet.post(body, headers, seconds=seconds, patience=patience)
         except FleetRetired:
             # An update switched between the choice and the request: the new fleet answers.
-            return self.invoke(endpoint, body, headers)
+            return self.ask(
+                endpoint, body, headers, target=target, seconds=seconds, patience=patience
+            )
+        except FleetFull:
+            raise ThrottlingException("Rate exceeded") from None
         except NoWorker:
             raise _not_ready(endpoint, serverless=deployment.serverless) from None
         except WorkerDied:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from local.sagemaker import processing_jobs, training_jobs, training_update, transform_jobs
+from local.sagemaker.async_invocations import AsyncInvocations
 from local.sagemaker.endpoints import Endpoints
 from local.sagemaker.errors import UnknownOperationException
 from local.sagemaker.host import Host, Platform
@@ -31,6 +32,7 @@ class SageMaker:
         self._model = ServiceModel()
         self._endpoints = Endpoints(self._host)
         self._runtime = Runtime(self._host, self._endpoints)
+        self._queues = AsyncInvocations(self._host, self._endpoints, self._runtime)
         training, processing, transform = self._jobs = [
             Jobs(self._host, kind)
             for kind in (training_jobs.KIND, processing_jobs.KIND, transform_jobs.KIND)
@@ -69,6 +71,10 @@ class SageMaker:
         """One invocation of an endpoint; blocks until it answers, raises SageMakerError."""
         return self._runtime.invoke(endpoint, body, headers)
 
+    def invoke_async(self, endpoint: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """One asynchronous invocation, taken into the endpoint's queue; raises SageMakerError."""
+        return self._queues.invoke(endpoint, body, headers)
+
     def recover(self) -> None:
         """Finds what an earlier server left; called once, when the platform answers."""
         self._host.children.sweep()
@@ -78,6 +84,7 @@ class SageMaker:
         self._tuning.recover()
         self._pipelines.recover()
         self._endpoints.recover()
+        self._queues.recover()
 
     def stop(self) -> None:
         """Ends every child process and waits for it."""

@@ -25,8 +25,8 @@ from local.sagemaker.store import Json
 class ServiceModel:
     """SageMaker's operations as botocore describes them."""
 
-    def __init__(self) -> None:
-        self._model = botocore.session.get_session().get_service_model("sagemaker")
+    def __init__(self, service: str = "sagemaker") -> None:
+        self._model = botocore.session.get_session().get_service_model(service)
         self._validator = ParamValidator()
 
     def operation(self, name: str) -> OperationModel:
@@ -83,6 +83,8 @@ def _violations(value: Json, shape: Shape, path: str) -> Iterator[str]:
         yield from _text_violations(value, shape, path)
     elif shape.type_name in ("integer", "long", "float", "double"):
         yield from _size_violation(value, value, shape, path, "value")
+    elif shape.type_name == "blob":
+        yield from _size_violation("(bytes)", len(value), shape, path, "length")
 
 
 def _text_violations(value: str, shape: Shape, path: str) -> Iterator[str]:

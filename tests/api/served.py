@@ -26,6 +26,12 @@ SOURCES = {
     "writes": ("text-generation", tiny_tasks.gpt2),
 }
 KEYS = ["one", "two"]
+# What the names of the endpoints begin with.
+PREFIX = "lectern-local"
+REAL_TIME = {"kind": "real-time", "instance_type": "ml.m5.large", "instances": 1}
+SERVERLESS = {"kind": "serverless", "memory_mb": 2048, "max_concurrency": 1}
+# The classifier once more, in other ways of serving.
+OTHERS = {"wakes": SERVERLESS, "nightly": {"kind": "none"}}
 
 
 def stage_file(folder: Path, *names: str, **api: Any) -> Path:
@@ -37,9 +43,10 @@ def stage_file(folder: Path, *names: str, **api: Any) -> Path:
         models[name] = {
             "task": task,
             "source": {"path": str(folder / "models" / name)},
-            "endpoint": {"kind": "real-time", "instance_type": "ml.m5.large", "instances": 1},
+            "endpoint": REAL_TIME,
             "batch": {"instance_type": "ml.m5.xlarge"},
         }
+    models |= {name: models["sorts"] | {"endpoint": kind} for name, kind in OTHERS.items()}
     document = {
         "name": "lectern",
         "region": "us-east-1",

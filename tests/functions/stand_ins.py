@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,7 +63,8 @@ class SageMaker:
     ) -> tuple[int, dict[str, str], bytes]:
         headers = {name.lower(): value for name, value in headers.items()}
         if path.startswith("/endpoints/"):
-            call = {"endpoint": path.split("/")[2], "headers": headers, "body": body}
+            _, _, endpoint, action = path.split("/")
+            call = {"endpoint": endpoint, "action": action, "headers": headers, "body": body}
             self.invocations.append(call)
             assert self.invoke is not None
             return self.invoke(call)
@@ -127,6 +129,41 @@ def model_error(
         OriginalMessage=original,
         LogStreamArn="arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/Endpoints/x",
     )
+
+
+def queues(
+    s3: Any,
+    bucket: str,
+    invoke: Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]] | None,
+) -> Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]:
+    """An async endpoint that answers in S3 what `invoke` answers at once; None: not yet."""
+
+    def take(call: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        headers = call["headers"]
+        own = "x-amzn-sagemaker-"
+        given = headers[f"{own}inputlocation"].removeprefix(f"s3://{bucket}/")
+        call["body"] = s3.get_object(Bucket=bucket, Key=given)["Body"].read()
+        name = uuid.uuid4().hex
+        places = {
+            "OutputLocation": f"results/answers/queue/{name}.out",
+            "FailureLocation": f"results/failures/queue/{name}-error.out",
+        }
+        if invoke is not None:
+            status, _, answer = invoke(call)
+            if status < 300:
+                s3.put_object(Bucket=bucket, Key=places["OutputLocation"], Body=answer)
+            else:
+                told = json.loads(answer)
+                words = (
+                    f"Received client error ({told['OriginalStatusCode']}) from primary with "
+                    f'message "{told["OriginalMessage"]}". See the log.'
+                )
+                s3.put_object(Bucket=bucket, Key=places["FailureLocation"], Body=words.encode())
+        named = {f"{own}{place}": f"s3://{bucket}/{key}" for place, key in places.items()}
+        answer = json.dumps({"InferenceId": headers.get(f"{own}inference-id")}).encode()
+        return 202, {"content-type": "application/json", **named}, answer
+
+    return take
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from tests.functions.stand_ins import (
     answers,
     function,
     model_error,
+    queues,
     refuses,
     serve,
 )
@@ -30,6 +31,7 @@ Run = Callable[..., dict[str, Any]]
 def smoke(aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     with function("smoke") as module:
         monkeypatch.setattr(module.endpoint, "PAUSE_SECONDS", 0.05)
+        monkeypatch.setattr(module.endpoint.queue, "PAUSE_SECONDS", 0.05)
         yield module
 
 
@@ -70,6 +72,7 @@ def run(
         stack_status: str = "UPDATE_IN_PROGRESS",
         seconds: float = 17,
         task: str = "text-classification",
+        **more: str,
     ) -> dict[str, Any]:
         event = {
             "RequestType": request,
@@ -82,6 +85,7 @@ def run(
                 "EndpointConfigName": "config-2",
                 "Task": task,
                 "StackName": "lectern-test-inference",
+                **more,
             },
         }
         with CloudFormation(stack_status, "") as cloudformation:
@@ -293,3 +297,57 @@ def test_an_unexpected_fault_is_answered_too(run: Run, sagemaker: SageMaker) -> 
     answer = run()
     assert answer["Status"] == "FAILED"
     assert "not authorized" in answer["Reason"]
+
+
+BUCKET = "lectern-test-smoke"
+SAMPLES = f"s3://{BUCKET}/results/smoke"
+
+
+@pytest.fixture
+def s3(aws: Callable[[str], Any]) -> Any:
+    client = aws("s3")
+    client.create_bucket(Bucket=BUCKET)
+    return client
+
+
+def test_an_async_endpoint_is_asked_through_its_queue(
+    run: Run, sagemaker: SageMaker, s3: Any
+) -> None:
+    sagemaker.invoke = queues(s3, BUCKET, GOOD)
+    assert run(Samples=SAMPLES)["Status"] == "SUCCESS"
+    [asked] = sagemaker.invocations
+    assert asked["action"] == "async-invocations"
+    assert asked["headers"]["x-amzn-sagemaker-inputlocation"].startswith(f"{SAMPLES}/")
+    assert "inputs" in json.loads(asked["body"])
+
+
+@pytest.mark.parametrize(
+    ("reason", "invoke"),
+    [
+        ("the weights lack", model_error("the weights lack classifier.weight")),
+        ("shape", answers({"label": "a", "score": 1.0})),
+        ("time to wait is over", None),
+    ],
+)
+def test_a_bad_async_endpoint_fails_the_deployment_with_its_own_reason(
+    run: Run, sagemaker: SageMaker, s3: Any, reason: str, invoke: Any
+) -> None:
+    sagemaker.invoke = queues(s3, BUCKET, invoke)
+    answer = run(seconds=15.5, Samples=SAMPLES)
+    assert answer["Status"] == "FAILED"
+    assert reason in answer["Reason"]
+
+
+def test_an_async_endpoint_that_takes_nothing_fails(
+    run: Run, sagemaker: SageMaker, s3: Any
+) -> None:
+    sagemaker.invoke = refuses("ValidationError", "is not asynchronous")
+    assert "is not asynchronous" in run(Samples=SAMPLES)["Reason"]
+
+
+def test_an_async_models_mask_is_written_another_way_when_the_first_is_refused(
+    run: Run, sagemaker: SageMaker, s3: Any
+) -> None:
+    script = [REFUSES_THE_MASK, answers(RIGHT["fill-mask"])]
+    sagemaker.invoke = queues(s3, BUCKET, lambda call: script.pop(0)(call))
+    assert run(task="fill-mask", Samples=SAMPLES)["Status"] == "SUCCESS"

@@ -13,9 +13,14 @@ JSON, LINES = "application/json", "application/jsonlines"
 class Context:
     """The part of the model server's context that the hooks use."""
 
-    def __init__(self, gpu_id=None):
+    def __init__(self, gpu_id=None, request_headers=None):
         self.system_properties = {"gpu_id": gpu_id}
+        self.request_headers = request_headers or {}
+        self.request_processor = [self]
         self.headers = {}
+
+    def get_request_properties(self):
+        return self.request_headers
 
     def set_response_header(self, idx, key, value):
         assert idx == 0

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import re
 
 import pytest
 import torch
 from transformers import pipeline
 
+from fault import Fault
 from inference import Served, transform_fn
 from tasks.task import Answer, Question
 from tests.inference.asking import Context, ask, ask_lines, refused
@@ -75,6 +77,17 @@ def test_a_cut_text_is_told_in_a_header_and_on_its_line(model):
         json.dumps({"id": i, "inputs": t}) for i, t in enumerate([SHORT, LONG, [LONG] * 3])
     )
     assert [line.get("truncated") for line in ask_lines(model, body.encode())] == [None, 1, 3]
+
+
+def test_the_number_of_a_request_is_logged_and_never_its_text(model, capsys):
+    number = {"x-amzn-sagemaker-custom-attributes": "lectern-request=1b2c-3"}
+    ask(model, {"inputs": SHORT}, context=Context(request_headers=number))
+    with pytest.raises(Fault):
+        ask(model, {"inputs": 5}, context=Context(request_headers=number))
+    ask(model, {"inputs": SHORT}, context=Context())
+    answered, failed = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"request 1b2c-3 answered in \d+\.\d ms", answered)
+    assert failed.startswith("request 1b2c-3 invalid_input in")
 
 
 def test_the_answer_names_its_own_type_whatever_list_was_accepted(model):

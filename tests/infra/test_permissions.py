@@ -115,6 +115,15 @@ ROLES = {
         "xray:PutTelemetryRecords",
         "xray:PutTraceSegments",
     },
+    "api/LaterAskRole": {
+        *LOG,
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:GetObject",
+        "s3:PutObject",
+        "sagemaker:InvokeEndpoint",
+        "ssm:GetParameter",
+    },
     "api/FrontRole": {
         *LOG,
         *TABLE_KEY,
@@ -123,6 +132,7 @@ ROLES = {
         "dynamodb:PutItem",
         "dynamodb:Query",
         "dynamodb:UpdateItem",
+        "lambda:InvokeFunction",
         "s3:GetObject",
         "s3:ListBucket",
         "s3:PutObject",
@@ -427,6 +437,7 @@ def test_each_role_is_assumed_by_its_service_and_for_this_account_only(templates
         "inference/SmokeTestRole": ("lambda.amazonaws.com", []),
         "release/ReleaseRole": ("lambda.amazonaws.com", []),
         "api/FrontRole": ("lambda.amazonaws.com", []),
+        "api/LaterAskRole": ("lambda.amazonaws.com", []),
         "api/GatewayLogRole": ("apigateway.amazonaws.com", []),
     }
 

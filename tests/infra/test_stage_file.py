@@ -21,6 +21,7 @@ ON_A_GPU = {
     "instances": 1,
     "engine": "onnx",
 }
+ASYNC = {"kind": "async", "instance_type": "ml.m5.xlarge", "instances": 1}
 THEIRS = {"artifact": "s3://theirs/model.tar.gz"}
 
 
@@ -39,6 +40,8 @@ def test_a_wrong_value_names_file_setting_what_was_given_and_what_is_allowed(fau
     ("change", "line"),
     [
         ({"models/topics/endpoint/memory": 1}, "endpoint.memory: got a setting that does not exist: did you mean 'memory_mb'"),
+        ({"models/topics/endpoint": {**ASYNC, "max_concurrent_requests": 1001}}, "endpoint.max_concurrent_requests: got 1001, allowed is 1000 or less: requests that one machine takes"),
+        ({"models/topics/endpoint": {**ASYNC, "timeout_seconds": 3601}}, "endpoint.timeout_seconds: got 3601, allowed is 3600 or less: how long the container may work"),
         ({"regoin": "x"}, "regoin: got a setting that does not exist: did you mean 'region'"),
         ({"logs": ...}, "logs: got nothing, but it is required: how long logs are kept"),
         ({"logs": [7]}, "logs: got a list of 1, allowed is a mapping"),
@@ -51,7 +54,7 @@ def test_a_wrong_value_names_file_setting_what_was_given_and_what_is_allowed(fau
         ({"models/topics/task": "summarisation"}, "models.topics.task: got 'summarisation', allowed are text-classification, sentiment-analysis, zero-shot-classification, "),
         ({"models/topics/task": "translation_en-to-de"}, "text-generation or translation_xx_to_yy"),
         ({"models/topics/endpoint/engine": "tensorrt"}, "models.topics.endpoint.engine: got 'tensorrt', allowed are 'torch', 'onnx' or 'onnx-int8': what computes"),
-        ({"models/topics/endpoint/kind": "realtime"}, "endpoint.kind: got 'realtime', allowed are 'real-time', 'serverless' or 'none' (did you mean 'real-time'?)"),
+        ({"models/topics/endpoint/kind": "realtime"}, "endpoint.kind: got 'realtime', allowed are 'real-time', 'serverless', 'async' or 'none' (did you mean 'real-time'?)"),
         ({"models/topics/endpoint/max_concurrency": 500}, "endpoint.max_concurrency: got 500, allowed is 200 or less"),
         ({"models/topics/endpoint/max_concurrency": "5"}, "endpoint.max_concurrency: got '5', allowed is a whole number"),
         ({"models/topics/source": {"pipelin": "x"}}, "source: got a mapping with pipelin, allowed is a mapping with exactly one of pipeline, path or artifact"),
@@ -92,6 +95,8 @@ def test_each_kind_of_wrong_setting_is_said(faults, change, line):
         ({"models/topics/task": "summarization"}, "models.topics.task: got 'summarization', allowed with source.pipeline is text-classification, since pipelines train nothing else: for other tasks use source.path or source.artifact"),
         ({"models/topics/endpoint": ON_A_GPU, "models/topics/batch/instance_type": "ml.g5.xlarge"}, "models.topics.endpoint.engine: got 'onnx', allowed on ml.g5.xlarge is torch: the ONNX engines are for CPUs, so drop the setting, or take a type without a GPU"),
         ({"models/topics/task": "fill-mask", "models/topics/source": THEIRS, "models/topics/endpoint/engine": "onnx-int8"}, "models.topics.endpoint.engine: got 'onnx-int8', allowed with fill-mask is torch: the ONNX engines answer text-classification, sentiment-analysis or zero-shot-classification"),
+        ({"models/topics/endpoint": {**ASYNC, "instance_type": "ml.g5.xlarge", "engine": "onnx"}, "models/topics/batch/instance_type": "ml.g5.xlarge"}, "models.topics.endpoint.engine: got 'onnx', allowed on ml.g5.xlarge is torch"),
+        ({"models/topics/endpoint": {**ASYNC, "instance_type": "ml.g5.xlarge"}}, "batch.instance_type: got 'ml.m5.xlarge', allowed is a type with a GPU, as the endpoint has it"),
         ({"pipelines/packaging-source": PIPELINE}, "the templates call something else PackagingSource"),
         ({"models/topics/source": {"path": "./missing"}}, "source.path: got './missing', but nothing is there"),
         ({"models/topics/batch": {"instance_type": "ml.g5.xlarge"}}, "batch.instance_type: got 'ml.g5.xlarge', allowed is a type without a GPU"),

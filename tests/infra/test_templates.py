@@ -42,16 +42,20 @@ def test_data_and_artifacts_are_encrypted_with_the_key_versioned_and_private(res
         )
 
 
-def test_checkpoints_are_gone_after_a_week_and_nothing_else_is(resources):
+def test_checkpoints_and_results_are_gone_after_a_week_and_nothing_else_is(resources):
     for name, bucket in buckets(resources, "dev").items():
         rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
         expiring = {
             r.get("Prefix"): r["ExpirationInDays"] for r in rules if "ExpirationInDays" in r
         }
-        expected = {"Artifacts": {"checkpoints/": 7}, "Data": {}, "Logs": {None: 30}}
+        expected = {
+            "Artifacts": {"checkpoints/": 7},
+            "Data": {"results/": 7},
+            "Logs": {None: 30},
+        }
         assert expiring == expected[name[:-8]]
         for rule in rules:
-            if rule.get("Prefix") == "checkpoints/":
+            if rule.get("Prefix") in ("checkpoints/", "results/"):
                 # An expired object of a versioned bucket is there until this, and paid for.
                 assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
 
@@ -381,7 +385,8 @@ def test_the_usage_plan_is_the_stages(resources):
 
 
 def test_each_waits_a_little_less_than_the_one_that_waits_for_it(resources):
-    [function] = resources("dev", "api", "AWS::Lambda::Function").values()
+    functions = resources("dev", "api", "AWS::Lambda::Function")
+    [function] = [found for name, found in functions.items() if name.startswith("Front")]
     read = float(function["Properties"]["Environment"]["Variables"]["READ_TIMEOUT_SECONDS"])
     assert read < function["Properties"]["Timeout"] < 29
 
@@ -396,7 +401,7 @@ def test_logs_are_kept_as_long_as_the_stage_says(templates, stage):
         if resource["Type"] == "AWS::Logs::LogGroup"
     ]
     assert set(groups) == {days}
-    assert len(groups) == 6
+    assert len(groups) == 8
 
 
 def test_templates_name_no_account(templates):

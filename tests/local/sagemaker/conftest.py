@@ -332,8 +332,7 @@ class HuggingFaceHandlerService:
         body = bytes(data[0]["body"])
         if body == b"die":
             os._exit(9)
-        if body.strip() == b"slow":
-            time.sleep(1)
+        time.sleep({b"slow": 1, b"slower": 2}.get(body.strip(), 0))
         if b"bad" in body:
             raise PredictionException(f"cannot read {body.decode()}", 400)
         headers = context.request_processor[0].get_request_properties()

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from infra import results
 from infra.acknowledged import acknowledge
+from infra.api_settings import ApiSettings
 from infra.kept import removal_policy
 from infra.settings import Settings
 
@@ -33,6 +34,7 @@ class StorageStack(Stack):
         self.data = self._encrypted_bucket("Data")
         self._expire_batches(settings.api.batches.expire_days)
         self._tell_of_uploads()
+        self._open_to_pages(settings.api)
         self.artifacts = self._encrypted_bucket("Artifacts")
         self.data.add_lifecycle_rule(
             prefix=results.PREFIX,
@@ -66,6 +68,20 @@ class StorageStack(Stack):
                 event_bridge_enabled=True
             )
         )
+
+    def _open_to_pages(self, api: ApiSettings) -> None:
+        """Let pages in a browser use the signed addresses, which alone open anything."""
+        origins = list(api.cors.origins) if api.cors else []
+        if api.pages.playground:
+            # The API's own address holds an id that exists after this bucket.
+            origins.append(f"https://*.execute-api.{self.region}.{self.url_suffix}")
+        if origins:
+            self.data.add_cors_rule(
+                allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.PUT],
+                allowed_origins=origins,
+                allowed_headers=["content-type"],
+                max_age=3600,
+            )
 
     def _access_logs(self, retention_days: int) -> s3.Bucket:
         # S3 delivers access logs to buckets with its own key only.

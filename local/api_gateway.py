@@ -13,6 +13,8 @@ from typing import Any
 
 from local.ministack import Created, private, replace
 
+LARGEST_BODY_BYTES = 10 * 1024 * 1024
+
 _Identity = tuple[str, ...]
 # What authorizers said, by authorizer and by what they were asked with.
 _named: dict[_Identity, str] = {}
@@ -23,11 +25,12 @@ _key_id: ContextVar[str | None] = ContextVar("key_id", default=None)
 
 
 def close_gaps() -> None:
-    """Let authorizers name keys, and tell functions which key was used."""
+    """Let authorizers name keys, tell functions which key was used, and answer as the gateway."""
     _keep_the_source_of_keys()
     _follow_authorizers()
     _take_keys_from_authorizers()
     _tell_functions_the_key()
+    _answer_for_functions_that_failed()
 
 
 def _keep_the_source_of_keys() -> None:
@@ -57,6 +60,10 @@ def _follow_authorizers() -> None:
         *rest: Any,  # noqa: ANN401
     ) -> object:
         _key_id.set(None)
+        # method, path, resource, headers, body: the gateway takes 10 MB, whatever is behind it.
+        if len(rest[4]) > LARGEST_BODY_BYTES:
+            too_large = private("services.apigateway_v1:_gw_error")
+            return too_large("REQUEST_TOO_LARGE", "Request Too Long"), None
         return await authorize(api_id, stage_name, method_obj, *rest)
 
     async def invoke_and_follow(
@@ -100,6 +107,30 @@ def _tell_functions_the_key() -> None:
         return event
 
     replace("services.apigateway_v1:_build_lambda_event_v1", build_with_key)
+
+
+def _answer_for_functions_that_failed() -> None:
+    """There, a function's exception is handed to the caller, word by word."""
+    invoke = private("services.apigateway_v1:_invoke_lambda_proxy_v1")
+
+    async def invoke_and_answer(*arguments: Any, **named: Any) -> object:  # noqa: ANN401
+        answer = await invoke(*arguments, **named)
+        if isinstance(answer, tuple) and answer[0] == 502 and _is_bare(answer[2]):
+            return private("services.apigateway_v1:_gw_error")(
+                "DEFAULT_5XX", "Internal server error"
+            )
+        return answer
+
+    replace("services.apigateway_v1:_invoke_lambda_proxy_v1", invoke_and_answer)
+
+
+def _is_bare(body: bytes) -> bool:
+    """Whether it is the `{"message": …}` that MiniStack makes of a function's failure."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and list(found) == ["message"]
 
 
 def _key_of(authorizer_id: str, headers: Mapping[str, str]) -> str:

@@ -40,6 +40,12 @@ PRIVATE_NAMES = {
         "caller_identity=None)"
     ),
     "services.apigateway_v1:_check_api_key": "(method_obj, api_id, stage_name, headers)",
+    "services.apigateway_v1:_gw_error": "(response_type, message)",
+    "services.apigateway_v1:_invoke_lambda_proxy_v1": (
+        "(integration, api_id, stage_name, stage, resource, request_path, method, headers, body, "
+        "query_params, path_params, *, owner_account_id=None, owner_region=None, "
+        "binary_media_types=None, authorizer_context=None, caller_identity=None)"
+    ),
     "services.apigateway_v1:_invoke_authorizer_lambda": ("(authorizer, event, account_id, region)"),
     "services.apigateway_v1:_request_identity_sources": (
         "(identity_source, headers, query_params, stage)"

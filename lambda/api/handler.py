@@ -60,6 +60,20 @@ def get_openapi(request: Request) -> Answer:
     return openapi.answer(request)
 
 
+def show_playground(request: Request) -> Answer:
+    """Show the page on which a person tries the models."""
+    import pages
+
+    return pages.playground(request)
+
+
+def show_documentation(request: Request) -> Answer:
+    """Show the OpenAPI document to a person."""
+    import pages
+
+    return pages.documentation(request)
+
+
 def start_batch(request: Request) -> Answer:
     """Start a batch over inline lines, an object in S3, or an upload to come."""
     import batches
@@ -97,6 +111,8 @@ def get_result(request: Request) -> Answer:
 
 # Rooms that few requests enter are imported when one does: see `import` inside of functions.
 ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
+    ("GET", "/"): show_playground,
+    ("GET", "/v1/docs"): show_documentation,
     ("GET", "/v1/health"): health,
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{model}"): get_model,

@@ -82,7 +82,7 @@ def endpoint(model: Model) -> str:
             f"{model.name} has no endpoint (endpoint.kind is none): "
             f"POST lines to /v1/models/{model.name}/batches",
         )
-    name: str | None = record(model)["endpoint"] or model.endpoint
+    name: str | None = record(model).get("endpoint") or model.endpoint
     if name is None:
         raise Problem("not-deployed", _why_not_deployed(model))
     return name
@@ -109,7 +109,7 @@ def _description(model: Model, found: dict[str, Any] | None) -> dict[str, Any]:
         "kind": model.kind,
         "state": _state(model, found),
         "version": None if found is None else str(found["version"]),
-        "endpoint": model.endpoint if found is None else found["endpoint"] or model.endpoint,
+        "endpoint": (found or {}).get("endpoint") or model.endpoint,
     }
 
 

@@ -30,6 +30,9 @@ GATEWAY = {
     502: ("gateway-fault",),
     504: ("endpoint-timeout",),
 }
+# What the operations that are no task's are sorted under.
+API, BATCHES, INFERENCE_API, MODELS = "The API itself", "Batches", "Inference API", "Models"
+RESULTS = "Results"
 TEXT = {"type": "string"}
 PREFER = {
     "name": "Prefer",
@@ -52,10 +55,12 @@ def document(served: Iterable[models.Model], auth: str) -> Json:
     names = [model.name for model in served]
     paths: Json = {
         "/v1/health": {"get": _open("health", "Whether the API runs", _ok(_HEALTH))},
-        "/v1/models": {"get": _operation("listModels", "What is served", _ok(_ref("Models")))},
+        "/v1/models": {
+            "get": _tagged(MODELS, _operation("listModels", "What is served", _ok(_ref("Models"))))
+        },
         "/v1/models/{model}": {
             "parameters": [_model_parameter(names)],
-            "get": _operation("getModel", "One model", _ok(_ref("Model")), 404),
+            "get": _tagged(MODELS, _operation("getModel", "One model", _ok(_ref("Model")), 404)),
         },
     }
     schemas: Json = {"Problem": _PROBLEM, "Model": _MODEL, "Models": _MODELS, "Pending": _PENDING}
@@ -77,6 +82,7 @@ def document(served: Iterable[models.Model], auth: str) -> Json:
         # Relative to where this document is.
         "servers": [{"url": ".."}],
         "security": security,
+        "tags": [{"name": name} for name in _tags(paths)],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": schemes},
     }
@@ -115,8 +121,7 @@ def _prediction(model: models.Model, task: tasks.Task, name: str) -> Json:
         },
         *statuses,
     )
-    return found | {
-        "tags": [task.name],
+    return _tagged(task.name, found) | {
         "parameters": [PREFER],
         "requestBody": {"required": True, "content": content},
     }
@@ -145,7 +150,7 @@ def _hugging_face(model: models.Model, task: tasks.Task) -> Json:
         },
     }
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return found | {"tags": ["Inference API"], "requestBody": body}
+    return _tagged(INFERENCE_API, found) | {"requestBody": body}
 
 
 def _streams(task: tasks.Task) -> bool:
@@ -164,7 +169,7 @@ def _results() -> Json:
         *(404, 422, 502, 503, 504),
     )
     parameter = {"name": "result", "in": "path", "required": True, "schema": schema}
-    return {"/v1/results/{result}": {"parameters": [parameter], "get": found}}
+    return {"/v1/results/{result}": {"parameters": [parameter], "get": _tagged(RESULTS, found)}}
 
 
 def _batches(names: list[str], schemas: Json) -> Json:
@@ -210,6 +215,7 @@ def _batches(names: list[str], schemas: Json) -> Json:
         "required": True,
         "schema": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"},
     }
+    batch = _ok(_ref("Batch"))
     listing = _operation("listBatches", "Batches, the newest first", _ok(_ref("Batches")), 422, 503)
     states = ["AwaitingUpload", "InProgress", "Completed", "Failed", "Stopped"]
     listing["parameters"] = [
@@ -219,12 +225,15 @@ def _batches(names: list[str], schemas: Json) -> Json:
         _query("state", {"type": "string", "enum": states}),
     ]
     return {
-        "/v1/models/{model}/batches": {"parameters": [_model_parameter(names)], "post": start},
-        "/v1/batches": {"get": listing},
+        "/v1/models/{model}/batches": {
+            "parameters": [_model_parameter(names)],
+            "post": _tagged(BATCHES, start),
+        },
+        "/v1/batches": {"get": _tagged(BATCHES, listing)},
         "/v1/batches/{batch}": {
             "parameters": [one],
-            "get": _operation("getBatch", "How a batch stands", _ok(_ref("Batch")), 404, 503),
-            "delete": _operation("stopBatch", "Stop a batch", _ok(_ref("Batch")), 404, 503),
+            "get": _tagged(BATCHES, _operation("getBatch", "How a batch stands", batch, 404, 503)),
+            "delete": _tagged(BATCHES, _operation("stopBatch", "Stop a batch", batch, 404, 503)),
         },
     }
 
@@ -238,8 +247,23 @@ def _operation(identity: str, summary: str, answers: Json, *problems: int) -> Js
     }
 
 
+def _tagged(tag: str, operation: Json) -> Json:
+    return {"tags": [tag], **operation}
+
+
+def _tags(paths: Json) -> list[str]:
+    """Tasks first, then what every deployment has."""
+    always = [BATCHES, RESULTS, MODELS, INFERENCE_API, API]
+    used = {tag for path in paths.values() for tag in _tags_of(path)}
+    return [*sorted(used - set(always)), *(tag for tag in always if tag in used)]
+
+
+def _tags_of(path: Json) -> list[str]:
+    return [tag for each in path.values() if isinstance(each, dict) for tag in each["tags"]]
+
+
 def _open(identity: str, summary: str, answers: Json) -> Json:
-    return _operation(identity, summary, answers) | {"security": []}
+    return _tagged(API, _operation(identity, summary, answers)) | {"security": []}
 
 
 def _problem(status: int) -> Json:

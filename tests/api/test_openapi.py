@@ -105,7 +105,7 @@ def test_a_generated_client_asks_and_gets_typed_answers(served, document, tmp_pa
     asks = textwrap.dedent(
         f"""
         from generated import Client
-        from generated.api.default import get_model, list_models
+        from generated.api.models import list_models
         from generated.api.text_classification import predict_sorts
         from generated.api.zero_shot_classification import predict_judges
         from generated.models.problem import Problem

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aws_cdk import Stack
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -97,12 +98,42 @@ def grant_objects(
     )
 
 
+def grant_read_inputs(scope: Construct, role: iam.Role, buckets: Sequence[str]) -> None:
+    """Reads every object of buckets that the stage names for the inputs of batches."""
+    partition = Stack.of(scope).partition
+    if buckets:
+        allow(
+            role,
+            "s3:GetObject",
+            on=[f"arn:{partition}:s3:::{bucket}/*" for bucket in buckets],
+            wildcard_because="whoever starts a batch names its input",
+        )
+
+
 def grant_use_key(key: kms.IKey, role: iam.Role) -> iam.Grant:
     """Uses the key for objects in S3, when S3 asks for it."""
     stack = Stack.of(key)
     through_s3 = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.amazonaws.com"}}
     actions = ["kms:Decrypt", "kms:GenerateDataKey"]
     return allow(role, *actions, on=[key.key_arn], conditions=through_s3)
+
+
+def grant_use_table(table: dynamodb.ITable, role: iam.Role, *actions: str) -> iam.Grant:
+    """Exact actions on a table."""
+    return allow(role, *actions, on=[table.table_arn])
+
+
+def grant_query(table: dynamodb.ITable, index: str, role: iam.Role) -> iam.Grant:
+    """Reads one index of a table, in its order."""
+    return allow(role, "dynamodb:Query", on=[f"{table.table_arn}/index/{index}"])
+
+
+def grant_table_key(key: kms.IKey, role: iam.Role) -> iam.Grant:
+    """Uses the key for the items of tables, when DynamoDB asks for it."""
+    stack = Stack.of(key)
+    through = {"StringEquals": {"kms:ViaService": f"dynamodb.{stack.region}.amazonaws.com"}}
+    actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+    return allow(role, *actions, on=[key.key_arn], conditions=through)
 
 
 def grant_volume_key(key: kms.IKey, role: iam.Role) -> list[iam.Grant]:

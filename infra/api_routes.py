@@ -31,7 +31,9 @@ _ROUTES = (
     Route("GET", "/v1/models/{model}"),
     Route("POST", "/v1/models/{model}", body="prediction"),
     Route("POST", "/v1/models/{model}/batches", body="batch"),
+    Route("GET", "/v1/batches"),
     Route("GET", "/v1/batches/{batch}"),
+    Route("DELETE", "/v1/batches/{batch}"),
     Route("GET", "/v1/results/{result}"),
     Route("POST", "/hf/models/{model}", body="hugging-face", bearer=True),
 )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from infra.batch_settings import BatchApiSettings
 from infra.section import Section
 
 # A key's name stands in logical ids, so it is made of words as a model's is.
@@ -135,4 +136,7 @@ class ApiSettings(Section):
     )
     function: FunctionSettings = Field(
         default_factory=FunctionSettings, description="the Lambda function behind the API"
+    )
+    batches: BatchApiSettings = Field(
+        default_factory=BatchApiSettings, description="batches: how long kept, from where read"
     )

@@ -8,7 +8,6 @@ from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra import access
@@ -17,7 +16,7 @@ from infra.api_auth import Auth, acknowledge_open, auth
 from infra.api_firewall import Firewall
 from infra.api_routes import Route, routes
 from infra.api_settings import ApiSettings
-from infra.batch_stack import BatchStack
+from infra.batch_stack import BY_OWNER, BatchStack
 from infra.body_models import hugging_face_model, prediction_model, read
 from infra.gateway_problems import PROBLEMS
 from infra.inference_stack import InferenceStack
@@ -25,7 +24,7 @@ from infra.kept import log_group
 from infra.later_function import LaterFunction
 from infra.python_function import PythonFunction
 from infra.settings import Settings, pascal_case
-from infra.storage_stack import StorageStack
+from infra.storage_stack import RUNS, UPLOADS, StorageStack
 
 # Each gives up before the one that waits for it: endpoint, function, gateway (29 s).
 READ_TIMEOUT_SECONDS = 24
@@ -91,7 +90,6 @@ class ApiStack(Stack):
         inference: InferenceStack,
         batch: BatchStack,
     ) -> PythonFunction:
-        machine = batch.state_machine
         api = PythonFunction(
             self,
             "Front",
@@ -114,8 +112,11 @@ class ApiStack(Stack):
                 "TRACES": "on" if settings.api.function.traces else "off",
                 "MODELS": inference.catalogue,
                 "MODEL_PARAMETERS": settings.model_parameters,
-                "STATE_MACHINE_ARN": machine.state_machine_arn,
+                "STATE_MACHINE_ARN": batch.state_machine.state_machine_arn,
                 "DATA_BUCKET": storage.data.bucket_name,
+                "BATCH_TABLE": batch.table.table_name,
+                "BATCH_BUCKETS": " ".join(settings.api.batches.buckets),
+                "BATCH_EXPIRE_DAYS": str(settings.api.batches.expire_days),
                 "READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_SECONDS),
             },
         )
@@ -135,28 +136,41 @@ class ApiStack(Stack):
             on=[records.rstrip("/"), f"{records}*"],
             wildcard_because="it lists the records of all models",
         )
-        access.allow(role, "states:StartExecution", on=[machine.state_machine_arn])
-        self._allow_describing_executions(role, machine)
-        access.grant_read_objects(storage.data, role, "batches/*")
-        access.grant_write_objects(storage.data, role, "batches/*/input/*")
+        self._allow_batches(role, settings, storage, batch)
         access.grant_use_key(storage.key, role)
         LaterFunction(self, "Later", settings=settings, storage=storage, inference=inference).serve(
             api
         )
         return api
 
-    def _allow_describing_executions(
-        self, role: iam.Role, machine: stepfunctions.StateMachine
+    def _allow_batches(
+        self, role: iam.Role, settings: Settings, storage: StorageStack, batch: BatchStack
     ) -> None:
+        machine = batch.state_machine
+        access.allow(role, "states:StartExecution", on=[machine.state_machine_arn])
         executions = access.arn(self, "states", "execution:{}:*")
         name = machine.state_machine_name
         because = "an execution has the name of its batch"
         acknowledge_wildcard(role, executions, because, of=(machine, name))
         iam.Grant.add_to_principal(
             grantee=role,
-            actions=["states:DescribeExecution"],
+            actions=["states:DescribeExecution", "states:StopExecution"],
             resource_arns=[executions.replace("{}", name)],
         )
+        access.grant_read_objects(storage.data, role, "batches/*")
+        access.grant_read_inputs(self, role, settings.api.batches.buckets)
+        keys = [f"{RUNS}*/lines", f"{UPLOADS}*"]
+        access.grant_objects(storage.data, role, "s3:PutObject", keys=keys)
+        access.grant_use_table(
+            batch.table,
+            role,
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        )
+        access.grant_query(batch.table, BY_OWNER, role)
+        access.grant_table_key(storage.key, role)
 
     def _log_permission(self) -> apigateway.CfnAccount:
         """Let API Gateway write logs: a setting of the whole account in this region.

@@ -17,7 +17,7 @@ from infra import access, instance_types, results
 from infra.endpoint_settings import AsyncEndpoint, NoEndpoint, OnMachines, ServerlessEndpoint
 from infra.images import inference_image
 from infra.settings import Settings
-from infra.storage_stack import StorageStack
+from infra.storage_stack import RUNS, StorageStack
 
 # An update moves traffic between variants of one name only.
 VARIANT = "AllTraffic"
@@ -119,8 +119,8 @@ class ModelInService(Construct):
         storage, endpoint = self._storage, self._settings.endpoint_name(self._name)
         return role, [
             access.grant_objects(weights.bucket, role, "s3:GetObject", keys=weights.keys),
-            *access.grant_read_objects(storage.data, role, "batches/*"),
-            access.grant_write_objects(storage.data, role, "batches/*/output/*"),
+            *access.grant_read_objects(storage.data, role, f"{RUNS}*"),
+            access.grant_write_objects(storage.data, role, f"{RUNS}*/answers/*"),
             *self._queue_grants(role),
             access.grant_use_key(storage.key, role),
             *access.grant_volume_key(storage.key, role),

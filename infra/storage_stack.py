@@ -9,8 +9,12 @@ from constructs import Construct
 
 from infra import results
 from infra.acknowledged import acknowledge
+from infra.api_settings import ApiSettings
 from infra.kept import removal_policy
 from infra.settings import Settings
+
+# Below these the data bucket holds what batches make, and what callers upload for them.
+RUNS, UPLOADS = "batches/runs/", "uploads/"
 
 
 class StorageStack(Stack):
@@ -28,6 +32,9 @@ class StorageStack(Stack):
         )
         self._logs = self._access_logs(settings.logs.retention_days)
         self.data = self._encrypted_bucket("Data")
+        self._expire_batches(settings.api.batches.expire_days)
+        self._tell_of_uploads()
+        self._open_to_pages(settings.api)
         self.artifacts = self._encrypted_bucket("Artifacts")
         self.data.add_lifecycle_rule(
             prefix=results.PREFIX,
@@ -42,6 +49,39 @@ class StorageStack(Stack):
         )
         CfnOutput(self, "DataBucketName", value=self.data.bucket_name)
         CfnOutput(self, "ArtifactBucketName", value=self.artifacts.bucket_name)
+
+    def _expire_batches(self, days: int) -> None:
+        # What people put elsewhere below batches/ is theirs, and stays.
+        for prefix in (RUNS, UPLOADS):
+            self.data.add_lifecycle_rule(
+                prefix=prefix,
+                expiration=Duration.days(days),
+                noncurrent_version_expiration=Duration.days(1),
+            )
+
+    def _tell_of_uploads(self) -> None:
+        # The L2's own setting would bring a function of its own to set this one property.
+        bucket = self.data.node.default_child
+        assert isinstance(bucket, s3.CfnBucket)
+        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
+                event_bridge_enabled=True
+            )
+        )
+
+    def _open_to_pages(self, api: ApiSettings) -> None:
+        """Let pages in a browser use the signed addresses, which alone open anything."""
+        origins = list(api.cors.origins) if api.cors else []
+        if api.pages.playground:
+            # The API's own address holds an id that exists after this bucket.
+            origins.append(f"https://*.execute-api.{self.region}.{self.url_suffix}")
+        if origins:
+            self.data.add_cors_rule(
+                allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.PUT],
+                allowed_origins=origins,
+                allowed_headers=["content-type"],
+                max_age=3600,
+            )
 
     def _access_logs(self, retention_days: int) -> s3.Bucket:
         # S3 delivers access logs to buckets with its own key only.

@@ -1,29 +1,35 @@
-"""`lectern batch`: sends a file of JSON lines through a model and brings the answers back."""
+"""`lectern batch`: sends a file of lines through a model and brings the answers back."""
 
 from __future__ import annotations
 
 import json
-import secrets
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lectern.deployment import Deployment, Model, connect
+from lectern.batch_ways import Document, Way, way
+from lectern.deployment import connect
 from lectern.faults import LecternError, UsageError
 from lectern.options import Json, Local, Name, Stage, chosen
 from lectern.output import Output
 
-LINES = "application/jsonlines"
-LINES_SUFFIXES = (".jsonl", ".ndjson", ".json")
+LINES, CSV = "application/jsonlines", "text/csv"
+CONTENT_TYPES = {".jsonl": LINES, ".ndjson": LINES, ".json": LINES, ".csv": CSV}
+OVER = ("Completed", "Failed", "Stopped")
 
 
 def batch(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="The model's name in the settings.")],
-    file: Annotated[Path, typer.Argument(help='JSON lines: {"id"?, "inputs", "parameters"?}.')],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help='JSON lines: {"id"?, "inputs", "parameters"?}; or CSV: one text a row, no header.'
+        ),
+    ],
     output_file: Annotated[
         Path | None, typer.Option("--output", help="Where the answers go.", show_default="FILE.out")
     ] = None,
@@ -35,8 +41,8 @@ def batch(
     """Answer every line of FILE, in order; a bad line is reported in its place."""
     options = chosen(context, local=local, stage=stage, name=name, as_json=as_json)
     output = Output(as_json=options.as_json)
-    if not file.is_file() or file.suffix not in LINES_SUFFIXES:
-        raise UsageError(f"FILE: a file of JSON lines ({', '.join(LINES_SUFFIXES)}), got {file}")
+    if not file.is_file() or file.suffix not in CONTENT_TYPES:
+        raise UsageError(f"FILE: JSON lines or CSV ({', '.join(CONTENT_TYPES)}), got {file}")
     if file.stat().st_size == 0:
         raise UsageError(f"FILE: at least one line, got the empty {file}")
     destination = output_file or Path(f"{file.name}.out")
@@ -46,78 +52,49 @@ def batch(
     destination.parent.mkdir(parents=True, exist_ok=True)
     deployment = connect(options)
     found = deployment.model(model)
+    batches = way(deployment)
     started = time.monotonic()
-    batch_id = start(deployment, found, file)
+    batch_id = batches.start(found, file, CONTENT_TYPES[file.suffix])
     output.say(f"batch {batch_id} started")
-    with output.working(f"batch {batch_id}"):
-        execution = _wait(deployment, batch_id)
-    if execution["status"] != "SUCCEEDED":
-        raise LecternError(f"batch {batch_id} {_reason(execution)}")
-    answers = _download(deployment, json.loads(execution["input"]), destination)
-    errors = _errors(answers)
+    with output.working(f"batch {batch_id}") as tell:
+        ended = _follow(batches, batch_id, deployment.poll_seconds, tell)
+    if ended["state"] != "Completed":
+        raise LecternError(f"batch {batch_id} {ended['state'].lower()}: {ended['reason']}")
+    batches.download(ended, destination)
+    count, errors = _counted(destination)
     seconds = time.monotonic() - started
     document = {
         "id": batch_id,
-        "lines": len(answers),
-        "answered": len(answers) - len(errors),
+        "lines": count,
+        "answered": count - len(errors),
         "errors": [{"line": line, "message": message} for line, message in errors],
         "output": str(destination),
     }
     output.show(document, _summary(document, seconds))
 
 
-def start(deployment: Deployment, model: Model, file: Path) -> str:
-    """Upload the lines and start the state machine; returns the batch's id."""
-    if deployment.record(model) is None:
-        raise LecternError(
-            f"no version of {model.name} is in service yet: train and approve one first"
-        )
-    bucket = deployment.outputs("storage")["DataBucketName"]
-    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    batch_id = f"{model.name[:36].strip('-').lower()}-{moment}-{secrets.token_hex(4)}"
-    key = f"batches/{batch_id}/input/{file.name}"
-    deployment.client("s3").upload_file(str(file), bucket, key, ExtraArgs={"ContentType": LINES})
-    execution_input = {
-        "model": model.name,
-        "batch_id": batch_id,
-        "input_uri": f"s3://{bucket}/{key}",
-        "output_uri": f"s3://{bucket}/batches/{batch_id}/output/",
-        "content_type": LINES,
-    }
-    deployment.client("stepfunctions").start_execution(
-        stateMachineArn=deployment.outputs("batch")["StateMachineArn"],
-        name=batch_id,
-        input=json.dumps(execution_input),
-    )
-    return batch_id
-
-
-def _wait(deployment: Deployment, batch_id: str) -> dict[str, Any]:
-    machine = deployment.outputs("batch")["StateMachineArn"]
-    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{batch_id}"
+def _follow(
+    batches: Way, batch_id: str, poll_seconds: float, tell: Callable[[str], None]
+) -> Document:
     while True:
-        execution: dict[str, Any] = deployment.client("stepfunctions").describe_execution(
-            executionArn=arn
-        )
-        if execution["status"] not in ("RUNNING", "PENDING_REDRIVE"):
-            return execution
-        time.sleep(deployment.poll_seconds)
+        found = batches.describe(batch_id)
+        if found["state"] in OVER:
+            return found
+        if found["lines"] is not None:
+            tell(f"batch {batch_id}: {found['done'] or 0} of {found['lines']} lines")
+        time.sleep(poll_seconds)
 
 
-def _download(deployment: Deployment, asked: dict[str, Any], destination: Path) -> list[Any]:
-    bucket, _, prefix = asked["output_uri"].removeprefix("s3://").partition("/")
-    key = f"{prefix}{Path(asked['input_uri']).name}.out"
-    deployment.client("s3").download_file(bucket, key, str(destination))
-    lines = destination.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines if line]
-
-
-def _errors(answers: list[Any]) -> list[tuple[int, str]]:
-    return [
-        (number, str(answer["error"].get("message", answer["error"])))
-        for number, answer in enumerate(answers, start=1)
-        if isinstance(answer, dict) and "error" in answer
-    ]
+def _counted(answers: Path) -> tuple[int, list[tuple[int, str]]]:
+    """How many answers there are, and the lines and messages of those that are errors."""
+    count, errors = 0, []
+    with answers.open(encoding="utf-8", newline="\n") as lines:
+        for count, line in enumerate(lines, start=1):
+            answer = json.loads(line)
+            if isinstance(answer, dict) and "error" in answer:
+                error = answer["error"]
+                errors.append((error.get("line", count), str(error.get("message", error))))
+    return count, errors
 
 
 def _summary(document: dict[str, Any], seconds: float) -> str:
@@ -129,14 +106,3 @@ def _summary(document: dict[str, Any], seconds: float) -> str:
         f"answers: {document['output']}",
     ]
     return "\n".join(lines)
-
-
-def _reason(execution: dict[str, Any]) -> str:
-    cause = str(execution.get("cause") or execution.get("error") or "no reason given")
-    try:
-        described = json.loads(cause)
-    except ValueError:
-        described = None
-    if isinstance(described, dict):
-        cause = str(described.get("FailureReason", cause))
-    return f"ended as {execution['status']}: {cause[:1000]}"

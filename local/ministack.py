@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
@@ -366,6 +367,7 @@ def close_gaps() -> None:
     _keep_access_log_settings()
     _write_access_logs()
     _fail_custom_resources_whose_function_failed()
+    _name_errors_of_functions()
 
 
 _PROVIDERS: dict[str, ResourceProvider] = {}
@@ -633,6 +635,25 @@ def _fail_custom_resources_whose_function_failed() -> None:
         return result
 
     replace("services.lambda_svc:_execute_function_with_config_scope", execute_and_answer)
+
+
+def _name_errors_of_functions() -> None:
+    """Every exception of a function has one name there; AWS, and who catches it, knows its own."""
+    name = "services.lambda_svc:_execute_function_with_config_scope"
+    execute = private(name)
+
+    def execute_and_name(func: dict[str, Any], event: object) -> dict[str, Any]:
+        result: dict[str, Any] = execute(func, event)
+        body = result.get("body")
+        if result.get("error") and isinstance(body, dict):
+            ending = re.escape(body.get("errorMessage", ""))
+            # The last words of the trace that ends the function's log.
+            found = re.search(rf"^(?:\w+\.)*(\w+)(?:: )?{ending}\s*\Z", result.get("log", ""), re.M)
+            if found and body.get("errorType") == "Runtime.HandlerError":
+                body["errorType"] = found[1]
+        return result
+
+    replace(name, execute_and_name)
 
 
 def _is_true(value: object) -> bool:

@@ -5,6 +5,7 @@ import pytest
 LONG = (
     "road/test_road.py",
     "road/test_training_road.py",
+    "batches/test_batches_road.py",
     "training/test_transformers5.py",
     "training/test_transformers456.py",
     "inference/test_transformers5.py",

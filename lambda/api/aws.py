@@ -40,8 +40,14 @@ def ssm() -> Client:
 
 @cache
 def stepfunctions() -> Client:
-    """Starts and describes batches."""
+    """Starts, describes and stops the executions of batches."""
     return boto3.client("stepfunctions", config=_brief())
+
+
+@cache
+def dynamodb() -> Client:
+    """Reads and writes the records of batches."""
+    return boto3.client("dynamodb", config=_brief())
 
 
 @cache

@@ -75,10 +75,24 @@ def show_documentation(request: Request) -> Answer:
 
 
 def start_batch(request: Request) -> Answer:
-    """Start a batch over inline lines or an object in the data bucket."""
+    """Start a batch over inline lines, an object in S3, or an upload to come."""
     import batches
 
     return batches.start(models.find(request.path_parameters["model"]), request)
+
+
+def list_batches(request: Request) -> Answer:
+    """Tell how the caller's batches stand, newest first."""
+    import batches
+
+    return batches.list_newest(request)
+
+
+def stop_batch(request: Request) -> Answer:
+    """Stop a batch that is not over."""
+    import batches
+
+    return batches.stop(request.path_parameters["batch"], request)
 
 
 def get_batch(request: Request) -> Answer:
@@ -106,7 +120,9 @@ ROUTES: dict[tuple[str, str], Callable[[Request], Answer]] = {
     ("GET", "/v1/openapi.json"): get_openapi,
     ("POST", "/hf/models/{model}"): predict_as_hugging_face,
     ("POST", "/v1/models/{model}/batches"): start_batch,
+    ("GET", "/v1/batches"): list_batches,
     ("GET", "/v1/batches/{batch}"): get_batch,
+    ("DELETE", "/v1/batches/{batch}"): stop_batch,
     ("GET", "/v1/results/{result}"): get_result,
 }
 

@@ -33,14 +33,6 @@ class Prediction:
     accept: str
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a batch reads: JSON lines sent along, or an S3 URI."""
-
-    lines: bytes | None
-    input_uri: str | None
-
-
 def prediction(request: Request, *, task: str, kind: str) -> Prediction:
     """Read a request for a prediction; raises a problem."""
     content_type = content_type_of(request, {JSON, *TEXT_TYPES})
@@ -65,25 +57,6 @@ def _checked(asked: dict[str, Any], task: str, largest_bytes: int, accept: str) 
     sent = _encoded(fields.check(task, asked))
     # What JSON has to escape, as the line ends of a text, makes a body longer.
     return Prediction(body=sized(sent, largest_bytes), accept=accept)
-
-
-def batch(request: Request) -> Batch:
-    """Read a request for a batch; raises a problem. Single lines are the model's to judge."""
-    content_type = content_type_of(request, {JSON, *LINES_TYPES})
-    body = request.body(LARGEST_BODY_BYTES_ELSEWHERE)
-    if content_type in LINES_TYPES:
-        _text(body)
-        return Batch(lines=_some_lines(body), input_uri=None)
-    asked = json_object(body)
-    match sorted(asked):
-        case ["lines"]:
-            return Batch(lines=_some_lines(_json_lines(asked["lines"])), input_uri=None)
-        case ["input"]:
-            return Batch(lines=None, input_uri=_s3_uri(asked["input"]))
-    raise Problem(
-        "invalid-request",
-        f"a batch takes either lines or input, got {', '.join(sorted(asked)) or 'neither'}",
-    )
 
 
 def content_type_of(request: Request, allowed: set[str]) -> str:
@@ -145,22 +118,3 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _json_lines(lines: object) -> bytes:
-    if not isinstance(lines, list):
-        raise Problem("invalid-request", "lines: must be a list of objects or texts")
-    objects = [{"inputs": line} if isinstance(line, str) else line for line in lines]
-    return "".join(f"{json.dumps(line)}\n" for line in objects).encode()
-
-
-def _some_lines(lines: bytes) -> bytes:
-    if not lines.strip():
-        raise Problem("invalid-request", "lines: there is none")
-    return lines if lines.endswith(b"\n") else lines + b"\n"
-
-
-def _s3_uri(uri: object) -> str:
-    if not isinstance(uri, str):
-        raise Problem("invalid-request", "input: must be an s3:// URI")
-    return uri

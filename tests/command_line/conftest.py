@@ -118,16 +118,10 @@ def stacks(ministack_url: str) -> None:
     for bucket in (DATA_BUCKET, ARTIFACT_BUCKET):
         aws("s3").create_bucket(Bucket=bucket)
     key = aws("apigateway").create_api_key(name="clients", value="k" * 24, enabled=True)
-    machine = aws("stepfunctions").create_state_machine(
-        name="lectern-test-batch",
-        definition=json.dumps(BATCH),
-        roleArn="arn:aws:iam::123456789012:role/batch",
-    )
     outputs = {
         "storage": {"DataBucketName": DATA_BUCKET, "ArtifactBucketName": ARTIFACT_BUCKET},
         "training": {"Pipelines": json.dumps(PIPELINES)},
         "inference": {"Models": json.dumps(MODELS)},
-        "batch": {"StateMachineArn": machine["stateMachineArn"]},
         "api": {
             "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1/",
             "ApiId": "abc",
@@ -149,24 +143,6 @@ def deployed(
     sagemaker.operations["DescribeEndpoint"] = absent_endpoint
     yield aws
     aws("ssm").delete_parameters(Names=[PARAMETER])
-
-
-# Copies the input to where a transform job would put its output.
-BATCH = {
-    "StartAt": "Copy",
-    "States": {
-        "Copy": {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::aws-sdk:s3:copyObject",
-            "Parameters": {
-                "Bucket": DATA_BUCKET,
-                "CopySource.$": f"States.Format('{DATA_BUCKET}/batches/{{}}/input/lines.jsonl', $.batch_id)",
-                "Key.$": "States.Format('batches/{}/output/lines.jsonl.out', $.batch_id)",
-            },
-            "End": True,
-        }
-    },
-}
 
 
 def template(outputs: dict[str, str], **resources: dict[str, Any]) -> str:

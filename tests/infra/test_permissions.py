@@ -29,6 +29,7 @@ JOB = {
     "s3:PutObject",
 }
 LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
+TABLE_KEY = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"}
 ROLES = {
     "training/ReviewsProcessingRole": JOB,
     "training/ReviewsTrainingRole": JOB,
@@ -77,10 +78,24 @@ ROLES = {
         "sqs:ReceiveMessage",
         "ssm:GetParameters",
     },
+    "batch/FilesRole": {
+        *LOG,
+        *TABLE_KEY,
+        "dynamodb:UpdateItem",
+        "s3:AbortMultipartUpload",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:ListMultipartUploadParts",
+        "s3:PutObject",
+    },
+    "batch/UploadRole": {"states:StartExecution"},
     "batch/Role": {
+        *TABLE_KEY,
+        "dynamodb:UpdateItem",
         "events:DescribeRule",
         "events:PutRule",
         "events:PutTargets",
+        "lambda:InvokeFunction",
         "logs:CreateLogDelivery",
         "logs:DeleteLogDelivery",
         "logs:DescribeLogGroups",
@@ -111,10 +126,13 @@ ROLES = {
     },
     "api/FrontRole": {
         *LOG,
-        "kms:Decrypt",
-        "kms:GenerateDataKey",
+        *TABLE_KEY,
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:UpdateItem",
         "lambda:InvokeFunction",
-        "s3:AbortMultipartUpload",
         "s3:GetObject",
         "s3:ListBucket",
         "s3:PutObject",
@@ -124,6 +142,7 @@ ROLES = {
         "ssm:GetParametersByPath",
         "states:DescribeExecution",
         "states:StartExecution",
+        "states:StopExecution",
     },
 }
 # What a pipeline that searches for its hyperparameters may besides.
@@ -213,7 +232,44 @@ def test_a_model_reads_the_weights_of_its_own_pipeline_only(templates):
     }
     # As trained, and as packaged for an ONNX engine.
     weights = {"/pipelines/reviews/models/*", "/pipelines/reviews/runs/*/package/*"}
-    assert keys == {*weights, "/batches/*"}
+    assert keys == {*weights, "/batches/runs/*"}
+
+
+def test_a_model_writes_nothing_but_the_answers_of_batches(templates):
+    keys = objects(templates, "local", "inference/ReviewsRole", "s3:PutObject")
+    assert keys == {"/batches/runs/*/answers/*"}
+
+
+def test_the_function_of_batches_writes_below_their_runs_only(templates):
+    for stage in STAGES:
+        keys = objects(templates, stage, "batch/FilesRole", "s3:PutObject")
+        assert keys == {"/batches/runs/*"}
+
+
+def test_the_api_writes_lines_and_uploads_and_never_a_result(templates):
+    keys = objects(templates, "dev", "api/FrontRole", "s3:PutObject")
+    of_batches = {key for key in keys if not key.startswith("/results/")}
+    assert of_batches == {"/batches/runs/*/lines", "/uploads/*"}
+
+
+def test_an_upload_may_start_batches_and_nothing_else(templates):
+    [statement] = [s for role, s in statements(templates, "dev") if role == "batch/UploadRole"]
+    [machine] = [
+        name
+        for name, resource in templates("dev")["batch"]["Resources"].items()
+        if resource["Type"] == "AWS::StepFunctions::StateMachine"
+    ]
+    assert listed(statement["Resource"]) == [{"Ref": machine}]
+
+
+def test_the_api_reads_the_list_by_the_tables_index_only(templates, text_of):
+    [query] = [
+        statement
+        for role, statement in statements(templates, "dev")
+        if role == "api/FrontRole" and "dynamodb:Query" in listed(statement["Action"])
+    ]
+    assert listed(query["Action"]) == ["dynamodb:Query"]
+    assert text_of(query["Resource"]).endswith("/index/by-owner")
 
 
 def test_the_pipelines_role_reads_the_figures_and_the_versions_that_it_registers(templates):
@@ -376,6 +432,8 @@ def test_each_role_is_assumed_by_its_service_and_for_this_account_only(templates
     assert assumed == {
         **sagemaker,
         "batch/Role": ("states.amazonaws.com", guarded),
+        "batch/UploadRole": ("events.amazonaws.com", guarded),
+        "batch/FilesRole": ("lambda.amazonaws.com", []),
         "training/ApprovedRole": ("lambda.amazonaws.com", []),
         "inference/SmokeTestRole": ("lambda.amazonaws.com", []),
         "release/ReleaseRole": ("lambda.amazonaws.com", []),

@@ -42,7 +42,7 @@ def test_data_and_artifacts_are_encrypted_with_the_key_versioned_and_private(res
         )
 
 
-def test_checkpoints_and_results_are_gone_after_a_week_and_nothing_else_is(resources):
+def test_checkpoints_results_and_batches_are_gone_in_time_and_nothing_else_is(resources):
     for name, bucket in buckets(resources, "dev").items():
         rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
         expiring = {
@@ -50,12 +50,12 @@ def test_checkpoints_and_results_are_gone_after_a_week_and_nothing_else_is(resou
         }
         expected = {
             "Artifacts": {"checkpoints/": 7},
-            "Data": {"results/": 7},
+            "Data": {"results/": 7, "batches/runs/": 30, "uploads/": 30},
             "Logs": {None: 30},
         }
         assert expiring == expected[name[:-8]]
         for rule in rules:
-            if rule.get("Prefix") in ("checkpoints/", "results/"):
+            if "Prefix" in rule:
                 # An expired object of a versioned bucket is there until this, and paid for.
                 assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
 
@@ -298,17 +298,6 @@ def test_the_state_machine_logs_everything_and_is_traced(resources):
     assert machine["Properties"]["TracingConfiguration"] == {"Enabled": True}
 
 
-def test_a_batch_sends_lines_and_gets_lines(resources, text_of):
-    [machine] = resources("dev", "batch", "AWS::StepFunctions::StateMachine").values()
-    definition = json.loads(text_of(machine["Properties"]["DefinitionString"]))
-    job = definition["States"]["Transform"]["Parameters"]
-    assert job["BatchStrategy"] == "MultiRecord"
-    assert job["TransformInput"]["SplitType"] == job["TransformOutput"]["AssembleWith"] == "Line"
-    assert job["TransformOutput"]["Accept"] == "application/jsonlines"
-    lookup = definition["States"]["FindModel"]["Parameters"]["Name.$"]
-    assert lookup == "States.Format('/lectern/dev/models/{}', $.model)"
-
-
 def routes(templates, stage):
     found = templates(stage)["api"]["Resources"]
 
@@ -401,7 +390,7 @@ def test_logs_are_kept_as_long_as_the_stage_says(templates, stage):
         if resource["Type"] == "AWS::Logs::LogGroup"
     ]
     assert set(groups) == {days}
-    assert len(groups) == 8
+    assert len(groups) == 9
 
 
 def test_templates_name_no_account(templates):

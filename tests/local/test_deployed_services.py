@@ -449,3 +449,61 @@ def test_storage_keys_logs_and_alarms_are_deployed(aws):
     assert alarm["MetricName"] == "Invocation4XXErrors"
     s3.put_object(Bucket=bucket, Key="a", Body=b"1")
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"1"
+
+
+RAISE = """
+class InputRefusedError(Exception):
+    pass
+
+def handler(event, context):
+    if event["raise"] == "own":
+        raise InputRefusedError("no such file:\\n  s3://bucket/key (lines)")
+    if event["raise"] == "silent":
+        raise InputRefusedError
+    raise ValueError("odd: " + event["raise"])
+"""
+
+
+def test_a_state_machine_hears_the_name_of_what_a_function_raised(aws):
+    definition = {
+        "StartAt": "Call",
+        "States": {
+            "Call": {
+                "Type": "Task",
+                "Resource": "${Function}",
+                "Catch": [{"ErrorEquals": ["InputRefusedError"], "Next": "Refused"}],
+                "End": True,
+            },
+            "Refused": {"Type": "Pass", "End": True},
+        },
+    }
+    template = {
+        "Resources": {
+            "Function": aws.function(RAISE),
+            "Machine": {
+                "Type": "AWS::StepFunctions::StateMachine",
+                "Properties": {
+                    "RoleArn": "arn:aws:iam::123456789012:role/raises",
+                    "DefinitionString": json.dumps(definition),
+                    "DefinitionSubstitutions": {"Function": {"Fn::GetAtt": ["Function", "Arn"]}},
+                },
+            },
+        },
+        "Outputs": {"Machine": {"Value": {"Ref": "Machine"}}},
+    }
+    assert aws.create_stack("raises", template) == "CREATE_COMPLETE", aws.reasons("raises")
+    machine = aws.outputs("raises")["Machine"]
+
+    def caught(what):
+        execution = aws.client("stepfunctions").start_execution(
+            stateMachineArn=machine, input=json.dumps({"raise": what})
+        )["executionArn"]
+        return ended(aws, execution)
+
+    own = caught("own")
+    assert own["status"] == "SUCCEEDED", own
+    error = json.loads(own["output"])
+    assert error["Error"] == "InputRefusedError"
+    assert "s3://bucket/key" in json.loads(error["Cause"])["errorMessage"]
+    assert caught("silent")["status"] == "SUCCEEDED"
+    assert caught("else")["error"] == "ValueError"

@@ -94,10 +94,9 @@ RUNS = (
         "sms_spam/data.csv",
         ("accuracy", "f1_binary"),
         parameters={
-            "Epochs": "4",
-            "LearningRate": "3e-4",
+            "Epochs": "5",
+            "LearningRate": "2e-4",
             "LearningRateSchedule": "cosine",
-            "ClassWeights": "balanced",
         },
     ),
     Run(
@@ -120,9 +119,8 @@ RUNS = (
         ("f1_micro", "f1"),
         columns=("--text-column", "text", "--label-column", "*"),
         parameters={
-            "Epochs": "1",
-            "LearningRate": "3e-4",
-            "ClassWeights": "balanced",
+            "Epochs": "3",
+            "LearningRate": "2e-4",
             "MaxLength": "64",
             "BatchSize": "32",
         },

@@ -22,7 +22,7 @@ from tests.road.walk import ROOT, Road, wait_for
 
 TICKETS = ROOT / "examples" / "tickets" / "data.csv"
 REGISTRY = "arn:aws:sagemaker:us-east-1:123456789012:model-package"
-QUICK = ("--set", "Epochs=4", "--set", "LearningRate=5e-4")
+QUICK = ("--set", "Epochs=2", "--set", "LearningRate=5e-4")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -120,9 +120,8 @@ RUNS = (
         ("f1_micro", "f1"),
         columns=("--text-column", "text", "--label-column", "*"),
         parameters={
-            "Epochs": "1",
-            "LearningRate": "3e-4",
-            "ClassWeights": "balanced",
+            "Epochs": "3",
+            "LearningRate": "2e-4",
             "MaxLength": "64",
             "BatchSize": "32",
         },

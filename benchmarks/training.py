@@ -1,6 +1,6 @@
 """Fine-tuning and top-layer training, side by side with the plain Trainer, as ratios.
 
-    .venv/bin/python -m benchmarks.training [--rounds 3] [full] [top-layer]
+    .venv/bin/python -m benchmarks.training [--rounds 3] [--base minilm] [full] [top-layer]
 
 Three contenders take turns on the same rows, base, batch size and number of updates: every text
 padded to the limit, as run_glue has it; the Trainer padding each batch to its longest text; and
@@ -29,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 REAL_ROWS = ROOT.parent / "shared" / "data" / "helpful_sentences" / "train.json"
 CONTENDERS = ("padded", "dynamic", "ours")
+BASES = ["minilm", "distilbert"]
 MAX_LENGTH, BATCH_SIZE = 128, 16
 
 
@@ -73,7 +74,8 @@ def main() -> None:
         )
         print("|---|---|---|---|---|---|---|", flush=True)
         shares = []
-        for case in (case for kind in args.kinds for case in CASES[kind]):
+        cases = [case for kind in args.kinds for case in CASES[kind] if case.base in args.base]
+        for case in cases:
             data = _data(folder / f"rows-{case.rows}", case.rows)
             taken = _race(case, bases[case.base], data, folder, args.rounds)
             print(_row(case, taken), flush=True)
@@ -267,6 +269,7 @@ def _machine() -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--base", nargs=1, default=BASES, choices=BASES)
     parser.add_argument("kinds", nargs="*", default=list(CASES), metavar="full|top-layer")
     return parser.parse_args()
 

@@ -83,7 +83,7 @@ def _number(value: object, *, signed: bool = False) -> str:
     """Three digits after the point, or a dash where the rows tell no figure."""
     if not _is_number(value):
         return "–"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{value:+z.3f}" if signed else f"{value:.3f}"
 
 
 def _is_number(value: object) -> bool:

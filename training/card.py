@@ -1,5 +1,6 @@
 """What a model card says, from the evaluation and the artifact's own record; no markup yet."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,8 @@ class Card:
     classes: list[Row]
     losses: list[Curve]
     scores: list[Curve]
+    kept_step: float | None
+    """The last step of the epoch whose weights the model has; None where it is not known."""
     confusion: list[list[int]] | None
     """Rows are true classes, columns predicted ones; None where there are too many for a map."""
     pairs: list[Row]
@@ -127,6 +130,7 @@ def describe(
         classes=_classes(evaluation["per_class"]),
         losses=losses,
         scores=scores,
+        kept_step=_kept_step(record),
         confusion=matrix["true_by_predicted"] if mapped and matrix else None,
         pairs=[] if scored.multi_label or mapped else _pairs(scored),
         histograms=histograms[:MOST_HISTOGRAMS],
@@ -211,6 +215,16 @@ def _curves(history: Iterable[Any], multi_label: bool) -> tuple[list[Curve], lis
         for kind in (losses, scores)
     )
     return first, second
+
+
+def _kept_step(record: Mapping[str, Any]) -> float | None:
+    epoch = _dict(record.get("metrics")).get("epoch")
+    for entry in record.get("history") or []:
+        if isinstance(entry, Mapping) and "eval_loss" in entry and _finite(entry.get("step")):
+            of_entry = entry.get("epoch")
+            if _finite(epoch) and _finite(of_entry) and math.isclose(epoch, of_entry, abs_tol=1e-3):
+                return float(entry["step"])
+    return None
 
 
 def _pairs(scored: Scored) -> list[Row]:

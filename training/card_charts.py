@@ -67,8 +67,10 @@ def range_of(intervals: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low, 1.0
 
 
-def curves(title: str, lines: Sequence[Curve], *, from_zero: bool) -> str:
-    """Lines over training steps; the n-th has the class `line-n`."""
+def curves(
+    title: str, lines: Sequence[Curve], *, from_zero: bool, marked: float | None = None
+) -> str:
+    """Lines over training steps; the n-th has the class `line-n`, one step may be marked."""
     steps = [step for line in lines for step, _ in line.points]
     values = [value for line in lines for _, value in line.points]
     low, high = (0.0 if from_zero else min(values)), max(values)
@@ -77,6 +79,9 @@ def curves(title: str, lines: Sequence[Curve], *, from_zero: bool) -> str:
     x = Scale(0 if min(steps) > 0 else min(steps), max(steps), LEFT, WIDTH - RIGHT)
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     drawn = []
+    if marked is not None:
+        place = f'x1="{x(marked)}" x2="{x(marked)}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"'
+        drawn.append(f'<line class="ideal" {place}><title>kept: step {marked:g}</title></line>')
     for number, line in enumerate(lines, start=1):
         points = " ".join(f"{x(step)},{y(value)}" for step, value in line.points)
         drawn.append(f'<polyline class="line-{number}" points="{points}"/>')

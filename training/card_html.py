@@ -90,12 +90,13 @@ rows{% endif %}</summary>
 {% if card.losses or card.scores %}
 <section>
 <h2>How it learned</h2>
-<p class="note">By training step; validation rows decide which epoch is kept.</p>
+<p class="note">By training step; validation rows decide which epoch is kept{% if
+card.kept_step is not none %}: it ends at the dashed line{% endif %}.</p>
 <div class="grid-2">
 {% for title, lines, from_zero in curves %}
 <figure>
 <h3>{{ title }}</h3>
-{{ charts.curves(title, lines, from_zero=from_zero) | markup }}
+{{ charts.curves(title, lines, from_zero=from_zero, marked=card.kept_step) | markup }}
 <figcaption>{% for line in lines %}<span class="key k{{ loop.index }}">{{ line.name }}</span>
 {% endfor %}</figcaption>
 </figure>
@@ -217,7 +218,7 @@ The {{ card.histograms | length }} most frequent of {{ card.labels | length | co
 <tr><td class="text">{{ file.name | default("–", true) }}</td>
 <td class="text">{{ file.split | default("–", true) }}</td>
 <td>{{ file.rows | default(none) | count }}</td>
-<td class="text"><code>{{ file.sha256 | default("–", true) }}</code></td></tr>
+<td class="text whole"><code>{{ file.sha256 | default("–", true) }}</code></td></tr>
 {% endfor %}
 </tbody></table></div>
 {% endif %}

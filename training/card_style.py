@@ -59,6 +59,7 @@ tbody tr + tr > * { border-top: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 .text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+.text.whole { white-space: nowrap; }
 tbody .text { color: var(--ink); font-size: .9375rem; font-weight: 400; }
 table.headlines tbody tr + tr > * { border-top: 0; }
 table.headlines .strip-cell { width: 55%; padding: 0 .5rem; }

@@ -147,6 +147,15 @@ def load_model(
     return model.float()
 
 
+def set_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
+    """Start the head's last layer there, where it is a linear one with a bias."""
+    body = set(model.base_model.modules())
+    head = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m not in body]
+    if head and head[-1].out_features == len(bias) and head[-1].bias is not None:
+        with torch.no_grad():
+            head[-1].bias.copy_(bias)
+
+
 def _refuse_foreign_weights(model: PreTrainedModel, loaded: dict[str, Any]) -> None:
     """The encoder's weights have to come from the file; a pooler may be new, as the head is."""
     prefix = f"{model.base_model_prefix}."

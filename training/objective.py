@@ -51,6 +51,21 @@ def plain_loss(loss: Loss, logits: NDArray[Any], labels: NDArray[Any]) -> float:
     return loss(whole, given.float() if given.dim() == 2 else given.long()).item()
 
 
+def starting_bias(
+    labels: NDArray[np.int64], weights: torch.Tensor | None, label_smoothing: float
+) -> torch.Tensor:
+    """The logits, of shape (labels,), with the least loss for a head that knows no text.
+
+    Of zeros and ones (rows, labels). Where labels are rare, a head that starts at even odds first
+    pushes every logit down, which the encoder's weights can do faster than the bias: it learns to
+    answer all texts alike, and may not come back from there.
+    """
+    half_a_row = 0.5 / len(labels)
+    share = labels.mean(axis=0).clip(half_a_row, 1 - half_a_row)
+    target = torch.from_numpy(share).float() * (1 - label_smoothing) + label_smoothing / 2
+    return torch.logit(target) + (0 if weights is None else torch.log(weights))
+
+
 def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
     """Weights, of shape (classes,), against rare classes; 1 for those without a row.
 

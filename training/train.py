@@ -17,11 +17,18 @@ from artifact import write_record
 from batches import Batches
 from checkpoints import Checkpoints, fingerprint
 from encoded import EncodedRows, Padding, encode
-from encoder import base_identity, limit_tokens, load_model, load_tokenizer, read_problem
+from encoder import (
+    base_identity,
+    limit_tokens,
+    load_model,
+    load_tokenizer,
+    read_problem,
+    set_bias,
+)
 from features import freeze
 from fine_tuning import fine_tune, trainer
 from head import train_on_features
-from objective import balanced_weights, objective
+from objective import balanced_weights, objective, starting_bias
 from processes import Processes
 from progress import tell_metrics
 from selection import Outcome, history, kept_figures
@@ -60,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         rows = {name: EncodedRows(scratch / name) for name in ("train", "validation")}
         _say_what_is_trained(args, rows, model, base, processes)
         checkpoints = _checkpoint_folder(args, base, dataset, processes)
-        outcome = _train(args, model, tokenizer, rows, processes, scratch, checkpoints)
+        outcome = _train(
+            args, model, tokenizer, rows, processes, scratch, checkpoints, earlier=earlier
+        )
     if processes.first:
         figures = kept_figures(outcome.log)
         _save(args, model, tokenizer)
@@ -95,6 +104,8 @@ def _train(
     processes: Processes,
     scratch: Path,
     checkpoints: Path | None,
+    *,
+    earlier: bool,
 ) -> Outcome:
     several = model.config.problem_type == "multi_label_classification"
     batches = Batches(
@@ -108,6 +119,9 @@ def _train(
     weights = None
     if args.class_weights == "balanced":
         weights = balanced_weights(rows["train"].labels, model.config.num_labels)
+    if several and not earlier:
+        labels = rows["train"].labels
+        set_bias(model, starting_bias(labels, weights, args.label_smoothing))
     if args.gradient_checkpointing:
         checkpoint_gradients(model)
     folder = scratch / "checkpoints" if checkpoints is None else checkpoints

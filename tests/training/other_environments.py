@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FILES = ("prepare_figures", "stage", "train*", "evaluate", "bootstrap", "card", "gate")
+# What reaches transformers, its tokenizers or huggingface_hub; the others compute the same anywhere.
+FILES = ("prepare_figures", "stage", "train*", "evaluate")
 
 
 def scripts_hold_their_promises(overlay: str, version: str) -> None:

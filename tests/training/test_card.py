@@ -34,6 +34,7 @@ RECORD = {
         {"step": 20, "epoch": 1, "eval_loss": 0.8, "eval_accuracy": 0.7, "eval_f1": 0.6},
         {"step": 40, "epoch": 2, "eval_loss": 0.6, "eval_accuracy": 0.8, "eval_f1": float("nan")},
     ],
+    "metrics": {"eval_accuracy": 0.7, "epoch": 1.0},
     "truncated": {"rows": 12, "share": 0.0125},
     "seconds": 1260.4,
     "versions": {"python": "3.12.8", "transformers": "4.56.2"},
@@ -192,6 +193,18 @@ def test_a_wrong_label_is_named_with_its_probability():
         given = mistake.about in mistake.predicted.split(", ")
         assert given != (mistake.about in mistake.true.split(", "))
         assert (mistake.probability > 0.5) == given
+
+
+def test_the_curves_mark_the_epoch_that_is_kept():
+    scored = single(60, "ab", seed=3)
+    described = describe(scored)
+    assert described.kept_step == 20
+    page = card_html.render(described)
+    assert page.count("<title>kept: step 20</title>") == 2
+    assert "it ends at the dashed line" in page
+    unknown = card_html.render(describe(scored, record=RECORD | {"metrics": None}))
+    assert "kept: step" not in unknown
+    assert "dashed line" not in Page(unknown).text.split("How it learned")[1].split("Loss")[0]
 
 
 def test_no_examples_keep_every_test_text_out():

@@ -16,10 +16,6 @@ from stage import StageError, main, read_record
 from tests.training.hub import COMMIT, hub
 
 ROOT = Path(__file__).parents[2]
-INTERPRETERS = {
-    "huggingface_hub of transformers 4": sys.executable,
-    "huggingface_hub of transformers 5": ROOT / ".venv-transformers5" / "bin" / "python",
-}
 FILES = {
     "config.json": b'{"model_type": "bert"}',
     "model.safetensors": b"weights" * 1000,
@@ -100,9 +96,9 @@ def test_a_staged_file_that_changed_or_went_is_noticed(tmp_path, monkeypatch):
         read_record(output)
 
 
-def run_stage(python, endpoint, home, *arguments):
+def run_stage(endpoint, home, *arguments):
     return subprocess.run(
-        [python, ROOT / "training" / "stage.py", *arguments],
+        [sys.executable, ROOT / "training" / "stage.py", *arguments],
         env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
         capture_output=True,
         text=True,
@@ -110,12 +106,11 @@ def run_stage(python, endpoint, home, *arguments):
     )
 
 
-@pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
-def test_a_hub_model_is_staged_at_its_commit_without_pickles(tmp_path, python):
+def test_a_hub_model_is_staged_at_its_commit_without_pickles(tmp_path):
     output = tmp_path / "base"
     with hub("org/encoder", FILES) as (endpoint, asked):
         source = ["--hub=org/encoder", f"--revision={COMMIT}", f"--output={output}"]
-        run = run_stage(python, endpoint, tmp_path / "home", *source)
+        run = run_stage(endpoint, tmp_path / "home", *source)
     assert run.returncode == 0, run.stderr
     assert {path.name for path in output.iterdir()} == {*WANTED, "base.json"}
     assert read_record(output) == {"id": "org/encoder", "revision": COMMIT}
@@ -123,11 +118,10 @@ def test_a_hub_model_is_staged_at_its_commit_without_pickles(tmp_path, python):
     assert not any("pytorch_model.bin" in path or "onnx" in path for path in asked)
 
 
-@pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
-def test_a_hub_that_lacks_the_commit_ends_in_one_line(tmp_path, python):
+def test_a_hub_that_lacks_the_commit_ends_in_one_line(tmp_path):
     with hub("org/encoder", FILES) as (endpoint, _):
         source = ["--hub=org/encoder", f"--revision={'f' * 40}", f"--output={tmp_path / 'base'}"]
-        run = run_stage(python, endpoint, tmp_path / "home", *source)
+        run = run_stage(endpoint, tmp_path / "home", *source)
     assert run.returncode == 1
     assert run.stderr.startswith(f"stage: cannot fetch 'org/encoder' at {'f' * 40}: ")
     assert len(run.stderr.strip().splitlines()) == 1
@@ -269,6 +263,6 @@ def test_weights_that_can_carry_code_are_not_staged_from_the_hub(tmp_path):
     pickles = {n: c for n, c in FILES.items() if n != "model.safetensors"}
     with hub("org/encoder", pickles) as (endpoint, _):
         source = ["--hub=org/encoder", f"--revision={COMMIT}", f"--output={tmp_path / 'base'}"]
-        run = run_stage(sys.executable, endpoint, tmp_path / "home", *source)
+        run = run_stage(endpoint, tmp_path / "home", *source)
     assert run.returncode == 1
     assert f"stage: org/encoder at {COMMIT} has no safetensors weights" in run.stderr

@@ -124,6 +124,20 @@ def test_an_encoder_with_any_head_trains_and_its_artifact_answers(model, data, t
     assert found[0]["label"] in LABELS
 
 
+@pytest.mark.parametrize("model", ENCODERS.values(), ids=ENCODERS)
+def test_a_new_head_starts_from_how_often_each_label_is_given(model, several, tmp_path):
+    base = encoders.save(model, tmp_path / "base")
+    still = ("--epochs=1", "--learning_rate=1e-12", "--max_length=16")
+    train_on(several, base, tmp_path / "model", *still)
+    [bias] = [
+        value
+        for name, value in weights_of(tmp_path / "model").items()
+        if name in ("classifier.bias", "classifier.out_proj.bias")
+    ]
+    shares = indicators(read_rows(several, "train"), LABELS).mean(axis=0)
+    assert bias.tolist() == pytest.approx(np.log(shares / (1 - shares)), abs=0.02)
+
+
 def test_positions_that_start_after_padding_are_not_counted(data, tmp_path):
     base = encoders.save(encoders.roberta, tmp_path / "base")
     tiny.tokenizer(model_max_length=None).save_pretrained(base)
@@ -172,6 +186,15 @@ def test_an_earlier_model_goes_on_with_its_head_and_its_base_s_name(earlier, dat
     assert figures["eval_accuracy"] == pytest.approx(
         record_of(first)["metrics"]["eval_accuracy"], abs=1e-6
     )
+
+
+def test_an_earlier_model_of_several_labels_goes_on_with_its_head(topics, several, base, tmp_path):
+    (tmp_path / "earlier").mkdir()
+    shutil.make_archive(str(tmp_path / "earlier" / "model"), "gztar", topics[1])
+    staged = tmp_path / "again"
+    stage.main([f"--path={base}", f"--earlier={tmp_path / 'earlier'}", f"--output={staged}"])
+    train_on(several, staged, tmp_path / "second", "--learning_rate=1e-12", "--epochs=1")
+    assert largest_difference(topics[1], tmp_path / "second") < 1e-6
 
 
 def test_an_earlier_model_of_other_labels_or_another_problem_is_refused(earlier, several, tmp_path):

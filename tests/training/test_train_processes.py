@@ -34,10 +34,11 @@ def free_port():
 @pytest.mark.parametrize("top_layer", ["False", "True"])
 def test_two_processes_end_where_one_does_with_batches_twice_as_large(given, tmp_path, top_layer):
     settings = [*QUICK, f"--train_only_top_layer={top_layer}"]
-    command = [*channels(*given, tmp_path / "two"), *settings, "--batch_size=8"]
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2")
+    command = [*channels(*given, tmp_path / "two-of-$RANK"), *settings, "--batch_size=8"]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--no-python")
+    script = f"exec {sys.executable} {ROOT / 'training' / 'train.py'} {' '.join(command)}"
     run = subprocess.run(
-        [*torchrun, f"--master_port={free_port()}", ROOT / "training" / "train.py", *command],
+        [*torchrun, f"--master_port={free_port()}", "sh", "-c", script],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -48,7 +49,9 @@ def test_two_processes_end_where_one_does_with_batches_twice_as_large(given, tmp
     told = [float(v) for v in re.findall(r"^METRIC eval_loss=([0-9.]+)$", run.stdout, re.MULTILINE)]
     assert len(told) == 3, "two evaluations, and the figures of the one that is kept"
     assert run.stdout.count("kept epoch") == 1
-    ours, alone = record_of(tmp_path / "two"), record_of(tmp_path / "one")
+    assert not (tmp_path / "two-of-1").exists(), "the second process saved a model, too"
+    two = tmp_path / "two-of-0"
+    ours, alone = record_of(two), record_of(tmp_path / "one")
     assert ours["metrics"] == pytest.approx(figures, abs=1e-4)
     assert ours["thresholds"] == pytest.approx(alone["thresholds"], abs=1e-3)
-    assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    assert largest_difference(tmp_path / "one", two) < 1e-5

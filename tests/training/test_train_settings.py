@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 import train
 from arguments import TrainingError
-from objective import balanced_weights, objective
+from objective import balanced_weights, objective, starting_bias
 from tests.training import encoders
 from tests.training.running import channels, largest_difference, record_of, train_on
 from tests.training.training_rows import write_rows
@@ -81,6 +81,23 @@ def test_the_loss_of_several_labels_weighs_positives_and_smooths_towards_a_half(
     with torch.no_grad():
         plain = functional.binary_cross_entropy_with_logits(logits, labels)
         assert loss(answer(logits), labels).item() == pytest.approx(plain.item())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_head_of_several_labels_starts_where_constant_answers_lose_least(weighted, smoothing):
+    labels = np.zeros((400, 3), dtype=np.int64)
+    labels[:200, 0], labels[:40, 1], labels[:4, 2] = 1, 1, 1
+    weights = balanced_weights(labels, 3) if weighted else None
+    bias = starting_bias(labels, weights, smoothing).requires_grad_()
+    loss = objective(several=True, weights=weights, label_smoothing=smoothing)
+    given = torch.from_numpy(labels).float()
+    loss(SequenceClassifierOutput(logits=bias.expand(400, 3)), given).backward()
+    assert bias.grad.abs().max() < 1e-6
+    if not weighted and not smoothing:
+        assert bias.tolist() == pytest.approx([0, -2.197, -4.595], abs=0.001)
+        everywhere = starting_bias(np.ones((9, 1), dtype=np.int64), None, 0)
+        assert everywhere.isfinite().all()
 
 
 def test_a_class_without_rows_weighs_nothing_in():

@@ -57,7 +57,8 @@ def test_json_reaches_the_endpoint_with_our_headers_and_none_of_the_callers(
     assert asked["endpoint"] == "lectern-test-tickets"
     assert asked["headers"]["content-type"] == "application/json"
     assert asked["headers"]["accept"] == "application/json"
-    assert "x-amzn-sagemaker-custom-attributes" not in asked["headers"]
+    number = asked["headers"]["x-amzn-sagemaker-custom-attributes"]
+    assert number == "lectern-request=request-1"
     assert json.loads(asked["body"]) == {"inputs": TEXT, "parameters": {"top_k": 2}}
 
 

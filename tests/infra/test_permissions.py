@@ -124,6 +124,7 @@ ROLES = {
         "sagemaker:InvokeEndpoint",
         "ssm:GetParameter",
     },
+    "api/AuthorizerRole": LOG,
     "api/FrontRole": {
         *LOG,
         *TABLE_KEY,
@@ -438,6 +439,7 @@ def test_each_role_is_assumed_by_its_service_and_for_this_account_only(templates
         "inference/SmokeTestRole": ("lambda.amazonaws.com", []),
         "release/ReleaseRole": ("lambda.amazonaws.com", []),
         "api/FrontRole": ("lambda.amazonaws.com", []),
+        "api/AuthorizerRole": ("lambda.amazonaws.com", []),
         "api/LaterAskRole": ("lambda.amazonaws.com", []),
         "api/GatewayLogRole": ("apigateway.amazonaws.com", []),
     }

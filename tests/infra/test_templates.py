@@ -263,7 +263,8 @@ def test_the_outputs_name_every_pipeline_and_model(templates):
         "pipeline": "tickets",
         "parameter": "/lectern/local/models/tickets-serverless",
     }
-    assert {"ApiUrl", "ApiId", "ApiStage", "ApiKeyId"} == set(outputs["api"])
+    of_api = {"ApiUrl", "ApiId", "ApiStage", "ApiAuth", "ApiKeyId", "ApiKeyIds"}
+    assert of_api == set(outputs["api"])
     assert {"DataBucketName", "ArtifactBucketName"} <= set(outputs["storage"])
     assert "StateMachineArn" in outputs["batch"]
 
@@ -308,22 +309,32 @@ def routes(templates, stage):
         return f"{path(properties['ParentId'])}/{properties['PathPart']}"
 
     return {
-        f"{r['Properties']['HttpMethod']} {path(r['Properties']['ResourceId'])}": r["Properties"]
+        f"{r['Properties']['HttpMethod']} {path(r['Properties']['ResourceId']) or '/'}": r["Properties"]
         for r in found.values()
         if r["Type"] == "AWS::ApiGateway::Method"
     }
 
 
-def test_every_route_but_health_takes_a_key(templates):
-    keyed = {route: method["ApiKeyRequired"] for route, method in routes(templates, "dev").items()}
+def test_every_route_but_health_and_the_pages_takes_a_key(templates):
+    methods = routes(templates, "dev")
+    keyed = {route: method.get("ApiKeyRequired", False) for route, method in methods.items()}
     assert keyed == {
+        "GET /": False,
+        "GET /v1/docs": False,
+        "GET /v1/openapi.json": False,
         "GET /v1/health": False,
         "GET /v1/models": True,
         "GET /v1/models/{model}": True,
         "POST /v1/models/{model}": True,
         "POST /v1/models/{model}/batches": True,
+        "GET /v1/batches": True,
         "GET /v1/batches/{batch}": True,
+        "DELETE /v1/batches/{batch}": True,
+        "GET /v1/results/{result}": True,
+        "POST /hf/models/{model}": True,
     }
+    for route, method in methods.items():
+        assert method["AuthorizationType"] == ("CUSTOM" if keyed[route] else "NONE"), route
 
 
 def test_every_body_is_validated_at_the_gateway(templates):
@@ -338,6 +349,9 @@ def test_the_gateways_own_refusals_are_problem_documents(resources):
         for one in resources("dev", "api", "AWS::ApiGateway::GatewayResponse").values()
     }
     expected = {
+        "UNAUTHORIZED": 401,
+        "ACCESS_DENIED": 403,
+        "WAF_FILTERED": 403,
         "INVALID_API_KEY": 403,
         "MISSING_AUTHENTICATION_TOKEN": 404,
         "BAD_REQUEST_BODY": 400,
@@ -356,7 +370,7 @@ def test_the_gateways_own_refusals_are_problem_documents(resources):
         assert header == "'application/problem+json'"
         assert document.get("status") == status
         assert answers[kind].get("StatusCode") == (str(status) if status else None)
-        assert {"type", "title", "detail", "request_id"} <= set(document)
+        assert {"type", "title", "detail", "errors", "request_id"} <= set(document)
 
 
 def test_a_deployment_holds_every_method_and_refusal(templates):

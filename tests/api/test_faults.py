@@ -117,7 +117,10 @@ def test_an_endpoint_that_is_gone_and_one_that_starts_are_unavailable(served: Se
     [gone] = wait_for("the endpoint's end", lambda: _unavailable(call, "reads", body))
     assert int(gone.headers["retry-after"]) >= 1
     problem(gone, 503, "endpoint-unavailable")
-    assert call("GET", "/v1/models/reads").json()["state"] == "NotDeployed"
+    wait_for(
+        "its last trace",
+        lambda: call("GET", "/v1/models/reads").json()["state"] == "NotDeployed",
+    )
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
     starting = call("POST", "/v1/models/reads", json=body)
     assert int(starting.headers["retry-after"]) >= 1

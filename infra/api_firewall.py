@@ -19,7 +19,11 @@ _COUNTED = {
         "GenericRFI_BODY",
         "SizeRestrictions_BODY",
     ),
-    "AWSManagedRulesKnownBadInputsRuleSet": ("JavaDeserializationRCE_BODY", "Log4JRCE_BODY"),
+    "AWSManagedRulesKnownBadInputsRuleSet": (
+        "JavaDeserializationRCE_BODY",
+        "Log4JRCE_BODY",
+        "ReactJSRCE_BODY",
+    ),
     "AWSManagedRulesAmazonIpReputationList": (),
 }
 

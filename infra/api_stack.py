@@ -274,7 +274,7 @@ class ApiStack(Stack):
         stage = self._api.deployment_stage
         if settings.firewall is not None:
             Firewall(self, "Firewall", settings=settings.firewall, stage=stage)
-            # Its association with the stage is a resource that the rule looks for in vain.
+            return
         acknowledge(
             stage,
             "AwsSolutions-APIG3",

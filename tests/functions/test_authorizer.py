@@ -349,3 +349,14 @@ def test_keys_that_are_known_serve_while_the_issuer_is_down(
     issuer.close()
     later(120)
     assert judge(f"Bearer {token}")["principalId"] == "meanwhile"
+
+
+def test_an_issuer_that_is_down_when_its_keys_are_old_is_a_fault_too(
+    judge: Judge, issuer: Issuer, later: Callable[[float], None]
+) -> None:
+    judge(f"Bearer {issuer.token()}")
+    token = issuer.token(sub="afterwards")
+    issuer.close()
+    later(301)
+    with pytest.raises(Exception, match="the issuer does not answer"):
+        judge(f"Bearer {token}")

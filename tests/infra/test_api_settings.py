@@ -263,7 +263,11 @@ def test_a_firewall_blocks_too_many_requests_and_known_attacks_but_no_text(varia
             "GenericRFI_BODY",
             "SizeRestrictions_BODY",
         },
-        "AWSManagedRulesKnownBadInputsRuleSet": {"JavaDeserializationRCE_BODY", "Log4JRCE_BODY"},
+        "AWSManagedRulesKnownBadInputsRuleSet": {
+            "JavaDeserializationRCE_BODY",
+            "Log4JRCE_BODY",
+            "ReactJSRCE_BODY",
+        },
         "AWSManagedRulesAmazonIpReputationList": set(),
     }
     # A text is a sampled request's, which would be kept.

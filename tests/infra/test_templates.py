@@ -309,7 +309,9 @@ def routes(templates, stage):
         return f"{path(properties['ParentId'])}/{properties['PathPart']}"
 
     return {
-        f"{r['Properties']['HttpMethod']} {path(r['Properties']['ResourceId']) or '/'}": r["Properties"]
+        f"{r['Properties']['HttpMethod']} {path(r['Properties']['ResourceId']) or '/'}": r[
+            "Properties"
+        ]
         for r in found.values()
         if r["Type"] == "AWS::ApiGateway::Method"
     }

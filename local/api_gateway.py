@@ -16,11 +16,13 @@ from local.ministack import Created, private, replace
 LARGEST_BODY_BYTES = 10 * 1024 * 1024
 
 _Identity = tuple[str, ...]
-# What authorizers said, by authorizer and by what they were asked with.
-_named: dict[_Identity, str] = {}
-# By authorizer, what its answer is remembered for: as template and API have it, `identitySource`.
+_TOKEN_SOURCE = "method.request.header.Authorization"  # noqa: S105
+# What each authorizer's answers are remembered by, as template and API have it: `identitySource`.
 _sources: dict[str, str] = {}
-# The key of the request that is being answered.
+# The keys of answers that may be remembered, by authorizer and by what it was asked with.
+_remembered: dict[_Identity, str] = {}
+# Of the request that is being answered: the key that its authorizer named, and that key's id.
+_named: ContextVar[str | None] = ContextVar("named", default=None)
 _key_id: ContextVar[str | None] = ContextVar("key_id", default=None)
 
 
@@ -59,26 +61,52 @@ def _follow_authorizers() -> None:
         method_obj: dict[str, Any],
         *rest: Any,  # noqa: ANN401
     ) -> object:
+        _named.set(None)
         _key_id.set(None)
-        # method, path, resource, headers, body: the gateway takes 10 MB, whatever is behind it.
-        if len(rest[4]) > LARGEST_BODY_BYTES:
+        _, _, _, headers, body, query, _, stage, *_ = rest
+        # The gateway takes 10 MB, whatever is behind it.
+        if len(body) > LARGEST_BODY_BYTES:
             too_large = private("services.apigateway_v1:_gw_error")
             return too_large("REQUEST_TOO_LARGE", "Request Too Long"), None
-        return await authorize(api_id, stage_name, method_obj, *rest)
+        error, context = await authorize(api_id, stage_name, method_obj, *rest)
+        authorizer = method_obj.get("authorizerId")
+        if error is None and authorizer in _sources:
+            place = (api_id, stage_name, authorizer)
+            _remember(place, _values(_sources[authorizer], headers, query, stage))
+        return error, context
 
     async def invoke_and_follow(
         authorizer: dict[str, Any], event: dict[str, Any], *rest: object
     ) -> object:
         result = await invoke(authorizer, event, *rest)
-        remembered = int(authorizer.get("authorizerResultTtlInSeconds") or 0) > 0
-        _sources[authorizer["id"]] = authorizer.get("identitySource", "") if remembered else ""
-        headers = event.get("headers") or {"Authorization": event.get("authorizationToken", "")}
-        if (key := _usage_key(result)) is not None:
-            _named[_identity(authorizer["id"], headers)] = key
+        token = _TOKEN_SOURCE if event["type"] == "TOKEN" else ""
+        _sources[authorizer["id"]] = authorizer.get("identitySource") or token
+        _named.set(_usage_key(result))
         return result
 
     replace("services.apigateway_v1:_authorize_request_v1", authorize_and_follow)
     replace("services.apigateway_v1:_invoke_authorizer_lambda", invoke_and_follow)
+
+
+def _remember(place: _Identity, values: _Identity) -> None:
+    """Keep what the authorizer named, or recall it where MiniStack recalled the answer."""
+    if not values:
+        return
+    if (key := _named.get()) is None:
+        _named.set(_remembered.get((*place, *values)))
+    else:
+        _remembered[*place, *values] = key
+
+
+def _values(
+    source: str,
+    headers: Mapping[str, Any],
+    query: Mapping[str, Any],
+    stage: Mapping[str, Any],
+) -> _Identity:
+    """What MiniStack tells requests apart by when it remembers an authorizer's answers."""
+    identity_sources = private("services.apigateway_v1:_request_identity_sources")
+    return tuple(identity_sources(source, headers, query, stage)[1])
 
 
 def _take_keys_from_authorizers() -> None:
@@ -89,7 +117,7 @@ def _take_keys_from_authorizers() -> None:
     ) -> object:
         api = private("services.apigateway_v1:_rest_apis").get(api_id) or {}
         if method_obj.get("apiKeyRequired") and api.get("apiKeySource") == "AUTHORIZER":
-            headers = {"x-api-key": _key_of(method_obj.get("authorizerId", ""), headers)}
+            headers = {"x-api-key": _named.get() or ""}
         error, key = check(method_obj, api_id, stage_name, headers)
         _key_id.set(None if key is None else key["id"])
         return error, key
@@ -133,26 +161,12 @@ def _is_bare(body: bytes) -> bool:
     return isinstance(found, dict) and list(found) == ["message"]
 
 
-def _key_of(authorizer_id: str, headers: Mapping[str, str]) -> str:
-    return _named.get(_identity(authorizer_id, headers), "")
-
-
-def _identity(authorizer_id: str, headers: Mapping[str, str]) -> _Identity:
-    """What tells requests apart for an authorizer: its sources, or else either credential."""
-    source = _sources.get(authorizer_id, "")
-    if not source:
-        by_name = {name.lower(): str(value) for name, value in headers.items()}
-        return (authorizer_id, *(by_name.get(name, "") for name in ("x-api-key", "authorization")))
-    identity_sources = private("services.apigateway_v1:_request_identity_sources")
-    _, values = identity_sources(source, headers, {}, {})
-    return (authorizer_id, *values)
-
-
-def _usage_key(result: Any) -> str | None:  # noqa: ANN401 - what MiniStack makes of an answer
+def _usage_key(result: Any) -> str:  # noqa: ANN401 - what MiniStack makes of an answer
+    """The key that an authorizer's answer names; empty where it names none."""
     body = result.get("body") if isinstance(result, dict) else None
     try:
         answer = json.loads(body) if isinstance(body, str | bytes) else body
     except ValueError:
-        return None
+        return ""
     key = answer.get("usageIdentifierKey") if isinstance(answer, dict) else None
-    return key if isinstance(key, str) else None
+    return key if isinstance(key, str) else ""

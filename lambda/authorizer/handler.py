@@ -11,9 +11,14 @@ from functools import cache
 from typing import Any
 
 BEARER = "bearer "
-# Signatures that only the issuer can make; a shared secret proves nothing here.
-ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+# By the kind of key, signatures that only the issuer can make; a shared secret proves nothing here.
+ALGORITHMS = {
+    "RSA": ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+    "EC": ["ES256", "ES384", "ES512"],
+}
 LEEWAY_SECONDS = 30
+# So long a key still proves what it signed after the issuer took it back.
+KEYS_SECONDS = 300
 
 
 class Unauthorized(Exception):
@@ -21,6 +26,13 @@ class Unauthorized(Exception):
 
     def __init__(self) -> None:
         super().__init__("Unauthorized")
+
+
+class IssuerDownError(Exception):
+    """Nobody can tell whether a token holds: API Gateway answers 500, and the alarm hears of it."""
+
+    def __init__(self) -> None:
+        super().__init__("the issuer does not answer with its keys")
 
 
 def by_key(event: dict[str, Any], _: object) -> dict[str, Any]:
@@ -40,15 +52,19 @@ def by_token(event: dict[str, Any], _: object) -> dict[str, Any]:
         claims = jwt.decode(
             token,
             key.key,
-            algorithms=ALGORITHMS,
+            algorithms=ALGORITHMS.get(key.key_type or "", []),
             audience=os.environ["AUDIENCE"],
             issuer=os.environ["ISSUER"],
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
+    except jwt.PyJWKClientConnectionError as error:
+        raise IssuerDownError from error
     except jwt.PyJWTError as error:
         print(f"refused a token: {type(error).__name__}")
         raise Unauthorized from error
+    if not claims["sub"]:
+        raise Unauthorized
     return _allowed(str(claims["sub"]), event["methodArn"])
 
 
@@ -86,6 +102,10 @@ def _keys() -> Any:  # noqa: ANN401 - jwt.PyJWKClient, imported only where token
 
     issuer = os.environ["ISSUER"].rstrip("/")
     # The settings take https:// alone, but for a test's issuer on this machine.
-    with urlopen(f"{issuer}/.well-known/openid-configuration", timeout=5) as answer:  # noqa: S310
-        found = json.load(answer)
-    return jwt.PyJWKClient(found["jwks_uri"], cache_keys=True, lifespan=300, timeout=5)
+    try:
+        with urlopen(f"{issuer}/.well-known/openid-configuration", timeout=4) as answer:  # noqa: S310
+            keys_url = json.load(answer)["jwks_uri"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IssuerDownError from error
+    # `cache_keys` would hold a key for as long as the function lives, revoked or not.
+    return jwt.PyJWKClient(keys_url, cache_keys=False, lifespan=KEYS_SECONDS, timeout=4)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.faults import Fault
+from infra.settings import pascal_case
 
 PLACE = ("api",)
 # What belongs to one way of telling callers apart.
@@ -28,9 +29,32 @@ def api_faults(api: object) -> Iterator[Fault]:
         yield Fault((*PLACE, auth), f"got nothing, but auth: {auth} needs to know whose tokens")
     yield from _tenancy_faults(api)
     yield from _function_faults(api.get("function"))
-    keys = api.get("keys")
-    if isinstance(keys, list) and len(set(map(str, keys))) < len(keys):
-        yield Fault((*PLACE, "keys"), f"got {len(keys)} names, of which some are equal")
+    yield from _key_faults(api.get("keys"))
+    yield from _cors_faults(api.get("cors"))
+
+
+def _key_faults(keys: object) -> Iterator[Fault]:
+    names = [name for name in keys if isinstance(name, str)] if isinstance(keys, list) else []
+    seen: dict[str, str] = {}
+    for place, name in enumerate(names):
+        other = seen.setdefault(pascal_case(name), name)
+        if name in names[:place]:
+            yield Fault((*PLACE, "keys"), f"got {name!r} twice: drop one of both")
+        elif name != other:
+            yield Fault(
+                (*PLACE, "keys"),
+                f"got {name!r} beside {other!r}, and both become {pascal_case(name)} in the "
+                "templates: rename one",
+            )
+
+
+def _cors_faults(cors: object) -> Iterator[Fault]:
+    origins = cors.get("origins") if isinstance(cors, dict) else None
+    if isinstance(origins, list) and "*" in origins and len(origins) > 1:
+        yield Fault(
+            (*PLACE, "cors", "origins"),
+            "got '*' beside others, which it holds already: drop it, or drop them",
+        )
 
 
 def _tenancy_faults(api: Mapping[str, Any]) -> Iterator[Fault]:

@@ -13,9 +13,12 @@ from infra.section import Section
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=31)]
 # Tokens are proofs only as far as the keys that prove them came from where they say.
 Issuer = Annotated[
-    str, StringConstraints(pattern=r"^(https://[^\s/?#]+|http://127\.0\.0\.1(:\d+)?)[^\s?#]*$")
+    str, StringConstraints(pattern=r"^(https://[^\s/?#@]+|http://127\.0\.0\.1(:\d+)?)(/[^\s?#]*)?$")
 ]
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[a-z0-9.-]+(:\d+)?)$")]
+# What an account has in a region, of all its APIs together, unless it asked AWS for more.
+MOST_REQUESTS_A_SECOND, MOST_REQUESTS_AT_ONCE = 10_000, 5_000
+DEFAULT_KEY = "default"
 Auth = Literal["api-key", "iam", "jwt", "cognito", "open-to-everyone"]
 
 
@@ -44,8 +47,10 @@ class CognitoSettings(Section):
 class ThrottleSettings(Section):
     """How many requests one API key may send; without keys, how many the whole API takes."""
 
-    rate: float = Field(gt=0, le=10_000, description="requests a second, on average")
-    burst: int = Field(ge=1, le=5_000, description="requests at once")
+    rate: float = Field(
+        gt=0, le=MOST_REQUESTS_A_SECOND, description="requests a second, on average"
+    )
+    burst: int = Field(ge=1, le=MOST_REQUESTS_AT_ONCE, description="requests at once")
 
 
 class QuotaSettings(Section):
@@ -115,10 +120,11 @@ class ApiSettings(Section):
         default=None, description="with auth cognito: which user pool"
     )
     keys: list[KeyName] = Field(
-        default_factory=lambda: ["default"],
+        default_factory=lambda: [DEFAULT_KEY],
         min_length=1,
         max_length=100,
-        description="with auth api-key: the names of the keys, each throttled by itself",
+        description="with auth api-key: the names of the keys, each throttled by itself; a name "
+        "that is taken out ends its key, whatever the order of the others",
     )
     tenancy: bool = Field(
         default=False, description="callers see their own batches and results only"

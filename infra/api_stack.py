@@ -15,10 +15,16 @@ from infra.acknowledged import acknowledge, acknowledge_wildcard
 from infra.api_auth import Auth, acknowledge_open, auth
 from infra.api_firewall import Firewall
 from infra.api_routes import Route, routes
-from infra.api_settings import ApiSettings
+from infra.api_settings import (
+    DEFAULT_KEY,
+    MOST_REQUESTS_A_SECOND,
+    MOST_REQUESTS_AT_ONCE,
+    ApiSettings,
+    ThrottleSettings,
+)
 from infra.batch_stack import BY_OWNER, BatchStack
 from infra.body_models import hugging_face_model, prediction_model, read
-from infra.gateway_problems import PROBLEMS
+from infra.gateway_problems import problems
 from infra.inference_stack import InferenceStack
 from infra.kept import log_group
 from infra.later_function import LaterFunction
@@ -40,6 +46,10 @@ ALLOWED_HEADERS = [
     "Content-Type",
     "Idempotency-Key",
     "Prefer",
+    # What a signature brings along.
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
     "x-api-key",
 ]
 
@@ -67,7 +77,7 @@ class ApiStack(Stack):
         self._api.deployment_stage.node.add_dependency(account)
         self._routes(self._entered_at(function, settings.api), settings)
         self._firewall(settings.api)
-        for problem in PROBLEMS:
+        for problem in problems(settings.api.auth):
             self._api.add_gateway_response(
                 problem.kind if problem.status else f"default-{problem.kind}",
                 type=problem.response_type,
@@ -200,6 +210,7 @@ class ApiStack(Stack):
 
     def _rest_api(self, settings: Settings) -> apigateway.RestApi:
         api = settings.api
+        throttle = _throttle_of_all(api)
         rest_api = apigateway.RestApi(
             self,
             "Api",
@@ -238,8 +249,8 @@ class ApiStack(Stack):
                 data_trace_enabled=False,
                 metrics_enabled=True,
                 tracing_enabled=True,
-                throttling_rate_limit=api.throttle.rate,
-                throttling_burst_limit=api.throttle.burst,
+                throttling_rate_limit=throttle.rate,
+                throttling_burst_limit=throttle.burst,
             ),
         )
         # Its own output of the URL, which ours says under the name that others read.
@@ -334,13 +345,22 @@ class ApiStack(Stack):
         plan.add_api_stage(stage=self._api.deployment_stage)
         ids = {}
         for name in settings.keys:
-            # The first one has the name that a single key always had.
-            first = name == settings.keys[0]
-            key = self._api.add_api_key("Key" if first else f"Key{pascal_case(name)}")
+            # By its own name alone: who holds a key must not come to hold another's.
+            id = "Key" if name == DEFAULT_KEY else f"Key{pascal_case(name)}"
+            key = self._api.add_api_key(id)
             plan.add_api_key(key)
             ids[name] = key.key_id
         CfnOutput(self, "ApiKeyId", value=ids[settings.keys[0]])
         CfnOutput(self, "ApiKeyIds", value=self.to_json_string(ids))
+
+
+def _throttle_of_all(settings: ApiSettings) -> ThrottleSettings:
+    """What a route takes of all callers together: enough for each key to have what it may send."""
+    keys = len(settings.keys) if settings.auth == "api-key" else 1
+    return ThrottleSettings(
+        rate=min(settings.throttle.rate * keys, MOST_REQUESTS_A_SECOND),
+        burst=min(settings.throttle.burst * keys, MOST_REQUESTS_AT_ONCE),
+    )
 
 
 def _allowed_origin(settings: ApiSettings) -> str | None:

@@ -34,9 +34,9 @@ def check(stage: str) -> bool:
     return not findings
 
 
-def violations(stage: str, folder: Path) -> list[str]:
+def violations(stage: str, folder: Path, *, stages: str = "stages") -> list[str]:
     """What cdk-nag's AwsSolutions and CloudFormation's rules find and nobody acknowledged."""
-    app = project_app(outdir=str(folder), validation=True, stage=stage)
+    app = project_app(outdir=str(folder), validation=True, stage=stage, stages=stages)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     build(app)
     report = folder / "validation-report.json"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from aws_cdk import aws_apigateway as apigateway
 
+from infra.api_settings import Auth
+
 RESPONSE_TYPES = apigateway.ResponseType
 
 
@@ -47,7 +49,7 @@ class GatewayProblem:
         return headers
 
 
-PROBLEMS = [
+_PROBLEMS = [
     GatewayProblem(
         RESPONSE_TYPES.UNAUTHORIZED,
         "unauthorized",
@@ -141,3 +143,19 @@ PROBLEMS = [
         "the gateway could not answer; try again",
     ),
 ]
+# To a request without a signature, the gateway says the same as to a path that it does not have.
+_UNSIGNED = GatewayProblem(
+    RESPONSE_TYPES.MISSING_AUTHENTICATION_TOKEN,
+    "unsigned",
+    "Unsigned, or not found",
+    "sign the request with AWS credentials (Signature Version 4), "
+    "or see whether there is such a path with this method",
+    status=403,
+)
+
+
+def problems(auth: Auth) -> list[GatewayProblem]:
+    """Every refusal of a gateway that tells callers apart in this way."""
+    if auth != "iam":
+        return _PROBLEMS
+    return [_UNSIGNED if problem.kind == "not-found" else problem for problem in _PROBLEMS]

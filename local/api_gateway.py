@@ -7,11 +7,12 @@ With `apiKeySource: AUTHORIZER` the key of a request is what the authorizer's an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from local.ministack import Created, private, replace
+from local.ministack import Created, Response, private, replace
 
 LARGEST_BODY_BYTES = 10 * 1024 * 1024
 
@@ -24,6 +25,10 @@ _remembered: dict[_Identity, str] = {}
 # Of the request that is being answered: the key that its authorizer named, and that key's id.
 _named: ContextVar[str | None] = ContextVar("named", default=None)
 _key_id: ContextVar[str | None] = ContextVar("key_id", default=None)
+# And of whose page it is, where a browser says so.
+_origin: ContextVar[str] = ContextVar("origin", default="")
+# So the CDK's template names the origins that are allowed beside the first.
+_OTHER_ORIGINS = re.compile(r'\$origin == "([^"]+)"')
 
 
 def close_gaps() -> None:
@@ -33,6 +38,7 @@ def close_gaps() -> None:
     _take_keys_from_authorizers()
     _tell_functions_the_key()
     _answer_for_functions_that_failed()
+    _name_to_pages_their_own_origin()
 
 
 def _keep_the_source_of_keys() -> None:
@@ -64,6 +70,7 @@ def _follow_authorizers() -> None:
         _named.set(None)
         _key_id.set(None)
         _, _, _, headers, body, query, _, stage, *_ = rest
+        _origin.set(next((str(v) for k, v in headers.items() if k.lower() == "origin"), ""))
         # The gateway takes 10 MB, whatever is behind it.
         if len(body) > LARGEST_BODY_BYTES:
             too_large = private("services.apigateway_v1:_gw_error")
@@ -150,6 +157,19 @@ def _answer_for_functions_that_failed() -> None:
         return answer
 
     replace("services.apigateway_v1:_invoke_lambda_proxy_v1", invoke_and_answer)
+
+
+def _name_to_pages_their_own_origin() -> None:
+    """There, a preflight answers its template as it stands; here, it does what the CDK's says."""
+    invoke = private("services.apigateway_v1:_invoke_mock_v1")
+
+    def invoke_and_name(integration: dict[str, Any]) -> Response:
+        status, headers, body = invoke(integration)
+        if _origin.get() in _OTHER_ORIGINS.findall(body.decode()):
+            headers = {**headers, "Access-Control-Allow-Origin": _origin.get()}
+        return status, headers, b"" if status == 204 else body
+
+    replace("services.apigateway_v1:_invoke_mock_v1", invoke_and_name)
 
 
 def _is_bare(body: bytes) -> bool:

@@ -46,6 +46,7 @@ PRIVATE_NAMES = {
         "query_params, path_params, *, owner_account_id=None, owner_region=None, "
         "binary_media_types=None, authorizer_context=None, caller_identity=None)"
     ),
+    "services.apigateway_v1:_invoke_mock_v1": "(integration)",
     "services.apigateway_v1:_invoke_authorizer_lambda": ("(authorizer, event, account_id, region)"),
     "services.apigateway_v1:_request_identity_sources": (
         "(identity_source, headers, query_params, stage)"

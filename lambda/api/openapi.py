@@ -22,7 +22,7 @@ DESCRIPTION = (
 GATEWAY = {
     400: ("malformed-body", "malformed-request"),
     401: ("unauthorized",),
-    403: ("invalid-api-key", "access-denied", "filtered"),
+    403: ("invalid-api-key", "access-denied", "unsigned", "filtered"),
     413: ("body-too-large",),
     415: ("refused",),
     429: ("throttled", "quota-exceeded"),

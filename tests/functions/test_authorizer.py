@@ -57,7 +57,7 @@ def refused(judge: Judge) -> Callable[[str | None], None]:
     """Hand over a header that has to be refused in the one word that the gateway knows."""
 
     def ask(header: str | None) -> None:
-        with pytest.raises(Exception, match="^Unauthorized$"):
+        with pytest.raises(Exception, match=r"^Unauthorized$"):
             judge(header)
 
     return ask
@@ -109,7 +109,7 @@ def test_a_key_is_read_from_either_header(
 def test_without_a_key_a_caller_is_unauthorized(
     authorizer: ModuleType, headers: dict[str, str] | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Exception, match="^Unauthorized$"):
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
         authorizer.by_key(asked_with(headers), Context())
     assert KEY not in "".join(capfd.readouterr())
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 Client: TypeAlias = Any  # boto3 makes the methods of its clients at run time
+# botocore's own description of SSM, without the operations that nothing here calls: the first
+# request of a fresh function would wait for all of it to be read, longer than for any other part.
+DESCRIPTIONS = Path(__file__).parent / "descriptions"
 
 
 @cache
 def runtime() -> Client:
     """Invokes endpoints. A retry would run the inference again, so there is none."""
     read_timeout_seconds = float(os.environ["READ_TIMEOUT_SECONDS"])
-    return boto3.client(
+    return _session().client(
         "sagemaker-runtime",
         config=Config(
             connect_timeout=2,
@@ -29,37 +34,45 @@ def runtime() -> Client:
 @cache
 def sagemaker() -> Client:
     """Describes endpoints."""
-    return boto3.client("sagemaker", config=_brief())
+    return _session().client("sagemaker", config=_brief())
 
 
 @cache
 def ssm() -> Client:
     """Reads the records of what serves."""
-    return boto3.client("ssm", config=_brief())
+    return _session().client("ssm", config=_brief())
 
 
 @cache
 def stepfunctions() -> Client:
     """Starts, describes and stops the executions of batches."""
-    return boto3.client("stepfunctions", config=_brief())
+    return _session().client("stepfunctions", config=_brief())
 
 
 @cache
 def dynamodb() -> Client:
     """Reads and writes the records of batches."""
-    return boto3.client("dynamodb", config=_brief())
+    return _session().client("dynamodb", config=_brief())
 
 
 @cache
 def functions() -> Client:
     """Invokes the function that asks later."""
-    return boto3.client("lambda", config=_brief())
+    return _session().client("lambda", config=_brief())
 
 
 @cache
 def s3() -> Client:
     """Holds the lines and results of batches; objects under a KMS key need SigV4 in signed URLs."""
-    return boto3.client("s3", config=_brief(signature_version="s3v4"))
+    return _session().client("s3", config=_brief(signature_version="s3v4"))
+
+
+@cache
+def _session() -> boto3.Session:
+    """boto3's session, which looks into `descriptions/` first."""
+    session = botocore.session.get_session()
+    session.set_config_variable("data_path", str(DESCRIPTIONS))
+    return boto3.Session(botocore_session=session)
 
 
 def _brief(signature_version: str = "v4") -> Config:

@@ -86,6 +86,11 @@ def _unknown(given: Mapping[str, Any], known: Any, words: str, prefix: str = "")
 _compiled: dict[int, Callable[[object], object]] = {}
 
 
+def load() -> None:
+    """Import what checks, before a request does."""
+    import fastjsonschema  # noqa: F401
+
+
 def _holds(schema: Schema, value: object) -> bool:
     # The import and a schema's compilation are paid by the first request that needs them.
     import fastjsonschema

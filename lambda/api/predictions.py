@@ -8,6 +8,7 @@ from typing import Any
 
 import aws
 import faults
+import fields
 import models
 import requested
 from exchange import JSON, Request
@@ -28,6 +29,13 @@ class Answer:
     version: str
     truncated: int
     """How many of the texts were longer than the model reads, and lost their end."""
+
+
+def prepare() -> None:
+    """Load what the first prediction would load."""
+    aws.ssm()
+    aws.runtime()
+    fields.load()
 
 
 def answer(model: models.Model, request: Request) -> HttpAnswer:

@@ -45,7 +45,7 @@ def test_the_curl_lines_of_the_readme_work_as_they_stand(served: Served):
         )
         assert run.returncode == 0, run.stderr
         assert run.stdout.strip(), command
-        assert "urn:lectern:problem" not in run.stdout, run.stdout
+        assert '"type": "urn:lectern:problem' not in run.stdout, run.stdout
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-text"])

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader
 
 from tests.functions.stand_ins import (
     Refusal,
@@ -346,3 +347,36 @@ def test_an_endpoint_that_has_not_passed_its_smoke_test_is_not_in_service(
         {"lectern-test-fresh": "InService"}
     )
     assert call("GET", "/v1/models/fresh")["json"]["state"] == "Creating"
+
+
+@pytest.mark.usefixtures("api")
+def test_the_short_description_of_ssm_says_what_botocores_own_says() -> None:
+    import aws
+
+    def without_words(found: Any) -> Any:
+        if isinstance(found, dict):
+            return {k: without_words(v) for k, v in found.items() if k != "documentation"}
+        return [without_words(each) for each in found] if isinstance(found, list) else found
+
+    [path] = aws.DESCRIPTIONS.glob("ssm/*/service-2.json")
+    short = json.loads(path.read_text())
+    full = Loader().load_service_model("ssm", "service-2", path.parent.name)
+    assert short["metadata"] == full["metadata"]
+    assert set(short["operations"]) == {"GetParameter", "GetParametersByPath"}
+    for part in ("operations", "shapes"):
+        assert short[part] == {name: without_words(full[part][name]) for name in short[part]}
+    assert aws.ssm().meta.service_model.operation_names == ["GetParameter", "GetParametersByPath"]
+
+
+@pytest.mark.parametrize(
+    ("initialization", "clients"),
+    [("on-demand", 0), ("provisioned-concurrency", 1), ("snap-start", 1)],
+)
+def test_clients_are_made_ahead_only_where_nobody_waits_for_it(
+    initialization: str, clients: int, request: pytest.FixtureRequest, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", initialization)
+    request.getfixturevalue("api")
+    import aws
+
+    assert [made.cache_info().currsize for made in (aws.runtime, aws.ssm)] == [clients] * 2

@@ -18,6 +18,8 @@ LONG = (
 SHARED = ("tests/api/",)
 
 
+# First of all, since xdist reads the groups as early as it can.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
         path = item.path.as_posix()

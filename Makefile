@@ -70,7 +70,7 @@ stop: $(READY) ## stop the local AWS
 test: $(READY) $(OVERLAYS) $(WHEELS) ## all tests
 	@echo "==> tests, two at a time"
 	@# train.py's own tests run twice inside of two others, under both newer transformers.
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore-glob 'tests/training/test_train*.py'
 
 check: $(READY) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag

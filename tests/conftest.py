@@ -1,10 +1,11 @@
-"""The order of the files, the long ones first, and which of them share a process.
+"""The order of the files, the long ones first, and which of them one worker tests."""
 
-With `--dist loadgroup` a group is tested by one worker: a file by itself, and all of those that
-share one local AWS with a model of each task.
-"""
+from __future__ import annotations
+
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 LONG = (
     "road/test_road.py",
@@ -15,18 +16,27 @@ LONG = (
     "training/test_transformers456.py",
     "inference/test_transformers5.py",
 )
+# Folders whose files share one local AWS.
 SHARED = ("tests/api/",)
 
 
-# First of all, since xdist reads the groups as early as it can.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
         path = item.path.as_posix()
         return next((i for i, name in enumerate(LONG) if name in path), len(LONG))
 
     items.sort(key=place)
-    for item in items:
-        path = item.path.as_posix()
-        shared = next((folder for folder in SHARED if folder in path), path)
-        item.add_marker(pytest.mark.xdist_group(shared))
+
+
+class ByFileOrFolder(LoadFileScheduling):  # type: ignore[misc]
+    """A file goes to one worker whole, and so do all files of a shared folder."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((folder for folder in SHARED if file.startswith(folder)), file)
+
+
+# Only where tests are given to workers: xdist's own hook.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileOrFolder:
+    return ByFileOrFolder(config, log)

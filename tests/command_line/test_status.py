@@ -109,7 +109,7 @@ def test_predict_answers_in_the_order_of_the_texts(
         (1, "no version of tickets is approved yet", ("predict", "tickets", "x")),
         (2, "there is no 'nothing', this deployment has: tickets", ("approve", "nothing")),
         (1, "stack lectern-missing-inference is not deployed", ("status", "--stage", "missing")),
-        (2, "FILE: a file of JSON lines", ("batch", "tickets", "missing.jsonl")),
+        (2, "FILE: JSON lines or CSV", ("batch", "tickets", "missing.jsonl")),
         (2, "--data: a file, or a directory", ("train", "tickets", "--data", "missing")),
         (1, "start it with `lectern local start`", ("status", "--local")),
         (1, "start it with `lectern local start`", ("--local", "status", "--json")),

@@ -20,7 +20,7 @@ from tests.inference.odd_texts import COLLECTIONS, ROBUSTNESS, texts
 
 CLIENTS = 32
 # 10,000 of them once a release: LECTERN_CROWD=10000.
-REQUESTS = int(os.environ.get("LECTERN_CROWD", "1500"))
+REQUESTS = int(os.environ.get("LECTERN_CROWD", "800"))
 WORDS = ("parcel", "bill", "password", "account", "late", "twice", "card", "door")
 
 

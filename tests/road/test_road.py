@@ -192,14 +192,14 @@ def test_a_model_below_its_gate_fails_with_both_figures_and_registers_nothing(ro
 @pytest.mark.skipif(
     not REAL_DATA.exists(), reason="the public datasets are not beside the checkout"
 )
-def test_movie_polarity_s_own_rows_are_learned(road: Road, tmp_path: Any) -> None:
-    rows = (REAL_DATA / "movie_polarity" / "data.csv").read_text().splitlines(keepends=True)[:1000]
+def test_movie_polarity_as_it_lies_reaches_its_accuracy(road: Road, tmp_path: Any) -> None:
+    rows = (REAL_DATA / "movie_polarity" / "data.csv").read_text().splitlines(keepends=True)[:2000]
     (tmp_path / "data.csv").write_text("".join(rows))
     shown = road.lectern(
         *("train", "reviews", "--local", "--data", str(tmp_path / "data.csv"), "--json"),
         *("--set", "Epochs=2"),
     )
-    assert json.loads(shown)["metrics"]["accuracy"]["value"] >= 0.7
+    assert json.loads(shown)["metrics"]["accuracy"]["value"] >= 0.76
 
 
 def test_kill_9_in_the_middle_of_training_loses_nothing_deployed(road: Road) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import urllib3
 
-from local.sagemaker.children import Child, ChildrenClosed
+from local.processes.children import Child, ChildrenClosed
 from local.sagemaker.containers import Container, requirements_fault
 from local.sagemaker.host import Host
 from local.sagemaker.logs import LogStream

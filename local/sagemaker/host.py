@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
-from local.sagemaker.children import Children
+from local.processes.children import Children
 from local.sagemaker.cloud import Cloud
 from local.sagemaker.logs import LogShipper
 from local.sagemaker.store import Store

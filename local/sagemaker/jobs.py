@@ -13,7 +13,7 @@ from typing import Literal
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.sagemaker.children import Child, ChildrenClosed
+from local.processes.children import Child, ChildrenClosed
 from local.sagemaker.errors import ResourceInUse, SageMakerError, ValidationException
 from local.sagemaker.events import event_detail
 from local.sagemaker.host import Host

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from local.sagemaker.children import ChildrenClosed
+from local.processes.children import ChildrenClosed
 from local.sagemaker.containers import check_one_instance
 from local.sagemaker.errors import ValidationException
 from local.sagemaker.fleet import (

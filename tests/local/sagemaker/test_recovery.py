@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local.processes.children import Children
 from local.sagemaker import SageMaker
-from local.sagemaker.children import Children
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO, Protocol
 
 import psutil
 
@@ -18,10 +20,24 @@ _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _CLOCK_SLACK_SECONDS = 5.0
 
 
+class Supervised(Protocol):
+    """The part of `subprocess.Popen` that a child takes of its supervisor."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int | None: ...
+
+
 class Child:
     """One running command; `wait` gives its exit status."""
 
-    def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+    def __init__(self, process: Supervised, on_line: Callable[[str], None]) -> None:
         self._process = process
         self._on_line = on_line
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -41,14 +57,17 @@ class Child:
 
     def terminate(self, grace_seconds: float) -> None:
         """Asks the process group to end, and kills what is left after the grace."""
-        if self.running():
-            self._process.send_signal(signal.SIGTERM)
+        if self._process.stdin is not None and self.running():
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write(b"\n")
+                self._process.stdin.flush()
         if self.wait(grace_seconds) is None:
             self.kill()
 
     def kill(self) -> None:
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         self.wait(10)
 
     def _read(self) -> None:
@@ -75,13 +94,10 @@ class Children:
         directory: Path,
         on_line: Callable[[str], None],
     ) -> Child:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        pid_file = self._directory / f"{uuid.uuid4().hex}.json"
-        with self._lock:
-            if self._closed:
-                raise ChildrenClosed("the local AWS is stopping")
-            self._running = {child for child in self._running if child.running()}
-            process = subprocess.Popen(
+        """Runs a command; raises ChildrenClosed."""
+
+        def supervised(pid_file: Path) -> Supervised:
+            return subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_SUPERVISOR), str(pid_file), *command],
                 env=dict(environment),
                 cwd=directory,
@@ -90,7 +106,18 @@ class Children:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            child = Child(process, on_line)
+
+        return self.add(supervised, on_line)
+
+    def add(self, start: Callable[[Path], Supervised], on_line: Callable[[str], None]) -> Child:
+        """Starts what writes its pid into the given file; raises ChildrenClosed."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        pid_file = self._directory / f"{uuid.uuid4().hex}.json"
+        with self._lock:
+            if self._closed:
+                raise ChildrenClosed("the local AWS is stopping")
+            self._running = {child for child in self._running if child.running()}
+            child = Child(start(pid_file), on_line)
             self._running.add(child)
         return child
 

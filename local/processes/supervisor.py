@@ -1,7 +1,8 @@
 """Runs one command and ends everything it started when it ends or the parent is gone.
 
-The parent holds the other end of stdin: end of file means that it died or wants the group killed.
-Started as a plain file, so that it needs nothing but the standard library.
+The parent holds the other end of stdin: a byte asks the group to end, end of file means that the
+parent died or wants the group killed. Started as a plain file, so that it needs nothing but the
+standard library.
 """
 
 import contextlib
@@ -13,16 +14,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 _PR_SET_CHILD_SUBREAPER = 36
 _MOST_LOOKS = 200
 
 
+class Process(Protocol):
+    """The part of `subprocess.Popen` that watching over a process takes."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int | None: ...
+
+
 def main(pid_file: Path, command: list[str]) -> int:
     """Returns the command's exit status, 128 + n for signal n, 127 when it cannot start."""
+    try:
+        return supervise(
+            pid_file,
+            lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True),
+        )
+    except OSError as error:
+        print(f"cannot start {command[0]}: {error.strerror}", flush=True)
+        return 127
+
+
+def supervise(pid_file: Path, start: Callable[[], Process]) -> int:
+    """Starts a process in a session of its own and stays until it ends; returns as `main` does."""
     _adopt_orphans()
     wake_out, wake_in = os.pipe()
     os.set_blocking(wake_in, False)
@@ -30,11 +57,7 @@ def main(pid_file: Path, command: list[str]) -> int:
     signal.signal(signal.SIGCHLD, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    except OSError as error:
-        print(f"cannot start {command[0]}: {error.strerror}", flush=True)
-        return 127
+    child = start()
     pid_file.write_text(json.dumps({"pid": child.pid, "started": time.time()}))
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
@@ -45,11 +68,12 @@ def main(pid_file: Path, command: list[str]) -> int:
                 if key.fd == 0 and not received:
                     _kill_all(child.pid)
                     child.wait()
-                elif key.fd == wake_out and signal.SIGTERM in received:
+                elif key.fd == 0 or signal.SIGTERM in received:
                     _signal_group(child.pid, signal.SIGTERM)
     _kill_all(child.pid)
     pid_file.unlink(missing_ok=True)
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    status = child.returncode or 0
+    return status if status >= 0 else 128 - status
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

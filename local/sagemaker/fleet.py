@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -92,7 +91,7 @@ class Fleet:
         self._asleep = False
         self._used = time.monotonic()
         self._under_way = 0
-        self._workers = [Worker() for _ in range(_worker_count(self._environment()))]
+        self._workers = [Worker() for _ in range(_worker_count(self._own_variables()))]
 
     @property
     def log(self) -> LogStream:
@@ -241,18 +240,10 @@ class Fleet:
     def _start(self, worker: Worker) -> bool:
         port = _free_port()
         try:
-            process = self._host.children.start(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "local.serving",
-                    "--model-dir",
-                    str(self._model),
-                    "--port",
-                    str(port),
-                ],
-                environment=self._environment(),
+            process = self._host.serving.start(
+                ["--model-dir", str(self._model), "--port", str(port)],
+                environment=self._environment(self._own_variables()),
+                usual=self._environment({}),
                 directory=self._container.directory,
                 on_line=self._log.write,
             )
@@ -306,10 +297,12 @@ class Fleet:
         for process in running:
             process.terminate(5)
 
-    def _environment(self) -> dict[str, str]:
+    def _own_variables(self) -> dict[str, str]:
         own = {str(k): str(v) for k, v in self._plan.container.get("Environment", {}).items()}
-        own |= self._plan.variables or {}
-        paths = [str(_CHECKOUT), *filter(None, [own.pop("PYTHONPATH", "")])]
+        return own | dict(self._plan.variables or {})
+
+    def _environment(self, own: dict[str, str]) -> dict[str, str]:
+        paths = [str(_CHECKOUT), *filter(None, [own.get("PYTHONPATH", "")])]
         cores = max(1, (os.cpu_count() or 1) // _worker_count(own))
         return self._container.environment(
             {"OMP_NUM_THREADS": str(cores), "SAGEMAKER_BASE_DIR": str(self._container.ml)},

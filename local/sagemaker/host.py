@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from local.processes.children import Children
 from local.sagemaker.cloud import Cloud
 from local.sagemaker.logs import LogShipper
+from local.sagemaker.serving_processes import ServingProcesses
 from local.sagemaker.store import Store
 from local.sagemaker.transfer import Bucket
 
@@ -34,6 +35,7 @@ class Host:
     directory: Path
     store: Store
     children: Children
+    serving: ServingProcesses
     cloud: Cloud
     logs: LogShipper
     s3: Bucket
@@ -43,12 +45,14 @@ class Host:
     def on(cls, platform: Platform) -> Host:
         directory = platform.state_dir.resolve() / "sagemaker"
         directory.mkdir(parents=True, exist_ok=True)
+        children = Children(directory / "processes")
         cloud = Cloud(platform.endpoint_url, platform.region, platform.account)
         return cls(
             platform=platform,
             directory=directory,
             store=Store(directory / "records"),
-            children=Children(directory / "processes"),
+            children=children,
+            serving=ServingProcesses(children),
             cloud=cloud,
             logs=LogShipper(cloud),
             s3=Bucket(cloud),

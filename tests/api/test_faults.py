@@ -251,16 +251,16 @@ def _workers(served: Served, model: str) -> list[psutil.Process]:
         process
         for process in served.road.processes()
         # The one that serves, not the one that watches over it.
-        if (command := _command(process))[2:4] == ["-m", "local.serving"]
-        and re.search(endpoint, " ".join(command))
+        if re.search(f"-m local.serving .*{endpoint}", _command(process))
+        and not process.children()
     ]
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _command(process: psutil.Process) -> str:
     try:
-        return process.cmdline()
+        return " ".join(process.cmdline())
     except psutil.Error:
-        return []
+        return ""
 
 
 @contextmanager

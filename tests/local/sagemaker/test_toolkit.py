@@ -153,7 +153,7 @@ def serving_processes():
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "local.serving" in child.cmdline() and not child.children():
+            if "local.serving" in " ".join(child.cmdline()) and not child.children():
                 found.append(child)
     return found
 

@@ -1,0 +1,120 @@
+"""The server's side of `fork_server`: one of them, and what it forked."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from local.processes.fork_server import FORKED, LONGEST_REQUEST_BYTES, READY
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_IMPORT_SECONDS = 120.0
+
+
+class ForkServerGone(Exception):
+    """It did not come up, ended, or does not take this request: start the process without it."""
+
+
+class ForkServer:
+    """A process that forks others like it, started with this environment."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "local.processes.fork_server"],
+                env=dict(environment),
+                cwd=_CHECKOUT,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._requests.settimeout(_IMPORT_SECONDS)
+        self._is_ready = False
+        self._lock = threading.Lock()
+
+    def fork(
+        self,
+        pid_file: Path,
+        arguments: list[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Forked:
+        """`python -m local.serving` with these arguments; raises ForkServerGone."""
+        message = {
+            "pid_file": str(pid_file),
+            "arguments": arguments,
+            "environment": dict(environment),
+            "directory": str(directory),
+        }
+        encoded = json.dumps(message).encode()
+        if len(encoded) > LONGEST_REQUEST_BYTES:
+            raise ForkServerGone
+        with self._lock:
+            if not self._is_ready:
+                self._expect(READY)
+                self._is_ready = True
+            return self._send(encoded)
+
+    def stop(self) -> None:
+        """Ends it; what it forked lives on."""
+        self._process.kill()
+        self._process.wait()
+        self._requests.close()
+
+    def _expect(self, answer: bytes) -> None:
+        try:
+            if self._requests.recv(len(answer)) == answer:
+                return
+        except OSError:
+            pass
+        raise ForkServerGone
+
+    def _send(self, message: bytes) -> Forked:
+        stdin, our_stdin = os.pipe()
+        our_stdout, stdout = os.pipe()
+        our_status, status = os.pipe()
+        forked = Forked(our_stdin, our_stdout, our_status)
+        try:
+            socket.send_fds(self._requests, [message], [stdin, stdout, status])
+        except OSError:
+            raise ForkServerGone from None
+        finally:
+            for end in (stdin, stdout, status):
+                os.close(end)
+        self._expect(FORKED)
+        return forked
+
+
+class Forked:
+    """The supervisor of one forked process, known by its pipes; ended when its status closes."""
+
+    def __init__(self, stdin: int, stdout: int, status: int) -> None:
+        self.stdin: IO[bytes] = os.fdopen(stdin, "wb")
+        self.stdout: IO[bytes] = os.fdopen(stdout, "rb")
+        self._status: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._follow, args=[status], daemon=True).start()
+
+    def poll(self) -> int | None:
+        return self._status if self._ended.is_set() else None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired("local.serving", timeout or 0.0)
+        return self._status
+
+    def _follow(self, status: int) -> None:
+        with os.fdopen(status, "rb") as written:
+            text = written.read()
+        # A supervisor that was killed writes nothing.
+        self._status = int(text) if text else 137
+        self._ended.set()

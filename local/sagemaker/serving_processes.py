@@ -1,0 +1,90 @@
+"""Starts serving processes, forked where that comes to the same as starting one."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from local.processes.children import Child, Children
+from local.processes.forking import ForkServer, ForkServerGone
+
+# Read after the fork: by the toolkit, by handlers, by boto3.
+_READ_LATER = ("AWS_", "LECTERN_", "SAGEMAKER_")
+_READ_LATER_BY_THE_TOOLKIT = {"HF_API_TOKEN", "HF_MODEL_ID", "HF_MODEL_REVISION", "HF_TASK"}
+
+
+class ServingProcesses:
+    """Every serving process of this machine."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._fork_servers: dict[frozenset[tuple[str, str]], ForkServer | None] = {}
+        self._lock = threading.Lock()
+
+    def start(
+        self,
+        arguments: list[str],
+        *,
+        environment: Mapping[str, str],
+        usual: Mapping[str, str],
+        directory: Path,
+        on_line: Callable[[str], None],
+    ) -> Child:
+        """`python -m local.serving` with these arguments; raises ChildrenClosed.
+
+        A process is forked if its environment differs from the usual one by nothing that torch or
+        transformers may read when they are imported.
+        """
+        decides = _decides(usual)
+        server = self._fork_server(decides, usual) if _decides(environment) == decides else None
+        if server is not None:
+            fork = partial(
+                server.fork, arguments=arguments, environment=environment, directory=directory
+            )
+            try:
+                return self._children.add(fork, on_line)
+            except ForkServerGone:
+                self._lose(decides, server)
+        return self._children.start(
+            [sys.executable, "-P", "-m", "local.serving", *arguments],
+            environment=environment,
+            directory=directory,
+            on_line=on_line,
+        )
+
+    def stop(self) -> None:
+        """Ends what forks; the processes themselves end with the other children."""
+        with self._lock:
+            servers, self._fork_servers = list(self._fork_servers.values()), {}
+        for server in servers:
+            if server is not None:
+                server.stop()
+
+    def _fork_server(
+        self, decides: frozenset[tuple[str, str]], environment: Mapping[str, str]
+    ) -> ForkServer | None:
+        # Frameworks of macOS, which torch loads, do not survive a fork.
+        if sys.platform != "linux":
+            return None
+        with self._lock:
+            if decides not in self._fork_servers:
+                self._fork_servers[decides] = ForkServer(environment)
+            return self._fork_servers[decides]
+
+    def _lose(self, decides: frozenset[tuple[str, str]], server: ForkServer) -> None:
+        with self._lock:
+            if self._fork_servers.get(decides) is server:
+                self._fork_servers[decides] = None
+                server.stop()
+
+
+def _decides(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """What the imports may depend on."""
+    return frozenset(
+        (name, value)
+        for name, value in environment.items()
+        if not name.startswith(_READ_LATER) and name not in _READ_LATER_BY_THE_TOOLKIT
+    )

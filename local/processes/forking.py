@@ -18,8 +18,8 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _IMPORT_SECONDS = 120.0
 
 
-class ForkServerGone(Exception):
-    """It did not come up, ended, or does not take this request: start the process without it."""
+class CannotFork(Exception):
+    """The fork server is gone, or the request too long for it: start the process without it."""
 
 
 class ForkServer:
@@ -37,8 +37,15 @@ class ForkServer:
                 start_new_session=True,
             )
         self._requests.settimeout(_IMPORT_SECONDS)
-        self._is_ready = False
+        self._is_ready = self._is_gone = False
         self._lock = threading.Lock()
+
+    def wait_until_ready(self) -> bool:
+        """Waits for its imports; false if they failed, or it ended since."""
+        with self._lock:
+            if not (self._is_ready or self._is_gone):
+                self._is_ready = self._hears(READY)
+            return self._is_ready and not self._is_gone
 
     def fork(
         self,
@@ -48,7 +55,7 @@ class ForkServer:
         environment: Mapping[str, str],
         directory: Path,
     ) -> Forked:
-        """`python -m local.serving` with these arguments; raises ForkServerGone."""
+        """`python -m local.serving` with these arguments; raises CannotFork."""
         message = {
             "pid_file": str(pid_file),
             "arguments": arguments,
@@ -57,11 +64,10 @@ class ForkServer:
         }
         encoded = json.dumps(message).encode()
         if len(encoded) > LONGEST_REQUEST_BYTES:
-            raise ForkServerGone
+            raise CannotFork
         with self._lock:
-            if not self._is_ready:
-                self._expect(READY)
-                self._is_ready = True
+            if self._is_gone:
+                raise CannotFork
             return self._send(encoded)
 
     def stop(self) -> None:
@@ -70,13 +76,13 @@ class ForkServer:
         self._process.wait()
         self._requests.close()
 
-    def _expect(self, answer: bytes) -> None:
+    def _hears(self, answer: bytes) -> bool:
         try:
-            if self._requests.recv(len(answer)) == answer:
-                return
+            heard = self._requests.recv(len(answer)) == answer
         except OSError:
-            pass
-        raise ForkServerGone
+            heard = False
+        self._is_gone = not heard
+        return heard
 
     def _send(self, message: bytes) -> Forked:
         stdin, our_stdin = os.pipe()
@@ -86,11 +92,13 @@ class ForkServer:
         try:
             socket.send_fds(self._requests, [message], [stdin, stdout, status])
         except OSError:
-            raise ForkServerGone from None
+            self._is_gone = True
+            raise CannotFork from None
         finally:
             for end in (stdin, stdout, status):
                 os.close(end)
-        self._expect(FORKED)
+        if not self._hears(FORKED):
+            raise CannotFork
         return forked
 
 

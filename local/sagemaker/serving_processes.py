@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from local.processes.children import Child, Children
-from local.processes.forking import ForkServer, ForkServerGone
+from local.processes.forking import CannotFork, ForkServer
 
 # Read after the fork: by the toolkit, by handlers, by boto3.
 _READ_LATER = ("AWS_", "LECTERN_", "SAGEMAKER_")
@@ -21,7 +22,7 @@ class ServingProcesses:
 
     def __init__(self, children: Children) -> None:
         self._children = children
-        self._fork_servers: dict[frozenset[tuple[str, str]], ForkServer | None] = {}
+        self._fork_servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
         self._lock = threading.Lock()
 
     def start(
@@ -38,16 +39,13 @@ class ServingProcesses:
         A process is forked if its environment differs from the usual one by nothing that torch or
         transformers may read when they are imported.
         """
-        decides = _decides(usual)
-        server = self._fork_server(decides, usual) if _decides(environment) == decides else None
-        if server is not None:
+        server = self._fork_server(usual) if _decides(environment) == _decides(usual) else None
+        if server is not None and server.wait_until_ready():
             fork = partial(
                 server.fork, arguments=arguments, environment=environment, directory=directory
             )
-            try:
+            with contextlib.suppress(CannotFork):
                 return self._children.add(fork, on_line)
-            except ForkServerGone:
-                self._lose(decides, server)
         return self._children.start(
             [sys.executable, "-P", "-m", "local.serving", *arguments],
             environment=environment,
@@ -58,27 +56,18 @@ class ServingProcesses:
     def stop(self) -> None:
         """Ends what forks; the processes themselves end with the other children."""
         with self._lock:
-            servers, self._fork_servers = list(self._fork_servers.values()), {}
-        for server in servers:
-            if server is not None:
+            for server in self._fork_servers.values():
                 server.stop()
 
-    def _fork_server(
-        self, decides: frozenset[tuple[str, str]], environment: Mapping[str, str]
-    ) -> ForkServer | None:
+    def _fork_server(self, environment: Mapping[str, str]) -> ForkServer | None:
         # Frameworks of macOS, which torch loads, do not survive a fork.
         if sys.platform != "linux":
             return None
+        decides = _decides(environment)
         with self._lock:
             if decides not in self._fork_servers:
                 self._fork_servers[decides] = ForkServer(environment)
             return self._fork_servers[decides]
-
-    def _lose(self, decides: frozenset[tuple[str, str]], server: ForkServer) -> None:
-        with self._lock:
-            if self._fork_servers.get(decides) is server:
-                self._fork_servers[decides] = None
-                server.stop()
 
 
 def _decides(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:

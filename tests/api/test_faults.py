@@ -251,8 +251,7 @@ def _workers(served: Served, model: str) -> list[psutil.Process]:
         process
         for process in served.road.processes()
         # The one that serves, not the one that watches over it.
-        if re.search(f"-m local.serving .*{endpoint}", _command(process))
-        and not process.children()
+        if re.search(f"-m local.serving .*{endpoint}", _command(process)) and not process.children()
     ]
 
 

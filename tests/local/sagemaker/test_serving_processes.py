@@ -31,10 +31,10 @@ BEFORE = set(sys.modules)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
 
-@pytest.fixture
-def serving(lab, ministack_url, tmp_path):
-    """Starts endpoints by name, on a SageMaker of its own."""
-    lab = type(lab)(ministack_url, tmp_path)
+@pytest.fixture(scope="module")
+def serving(lab, ministack_url, tmp_path_factory):
+    """Starts endpoints by name, on a SageMaker of its own that the last test stops."""
+    lab = type(lab)(ministack_url, tmp_path_factory.mktemp("serving"))
     data = lab.put("handler.tar.gz", lab.archive({"code/inference.py": HANDLER}))
 
     def start(name, variables):
@@ -107,9 +107,11 @@ def test_endpoints_outlive_what_forked_them_and_others_are_started(serving):
 
 
 def test_all_of_them_end_with_the_server(serving):
-    lab, start = serving
-    serves = psutil.Process(start("last", {})["pid"])
-    processes = [serves, *serves.parents()[:2]]
+    lab, _start = serving
+    names = [found["EndpointName"] for found in lab.call("ListEndpoints", {})["Endpoints"]]
+    serves = [psutil.Process(ask(lab, name)["pid"]) for name in names]
+    processes = [*serves, *(process.parent() for process in serves)]
+    assert len(processes) > 2
     lab.sagemaker.stop()
     _gone, alive = psutil.wait_procs(processes, timeout=5)
     assert alive == []

@@ -63,6 +63,7 @@ PRIVATE_NAMES = {
         "owner_account_id, owner_region)"
     ),
     "services.apigateway_v1:_gateway_error_response": "(error, request)",
+    "services.apigateway_v1:_stages_v1": "AccountRegionScopedDict",
     "services.apigateway_v1:_update_method": "(api_id, resource_id, http_method, data)",
     "services.apigateway_v1:_update_request_validator": "(api_id, validator_id, data)",
     "services.apigateway_v1:_update_stage": "(api_id, stage_name, data)",
@@ -88,6 +89,8 @@ PRIVATE_NAMES = {
     "services.stepfunctions:_SERVICE_DISPATCH": "dict",
     "services.stepfunctions:_execute_task": "(state_def, raw_input, execution, ctx)",
     "services.stepfunctions:_fail_execution": "(execution, error, cause)",
+    "services.waf:_associations": "AccountRegionScopedDict",
+    "services.waf:_web_acls": "AccountRegionScopedDict",
 }
 
 Created = tuple[str, dict[str, Any]]

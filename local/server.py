@@ -20,6 +20,7 @@ import psutil
 from local import (
     api_gateway,
     cloudformation,
+    firewall,
     http_api,
     ministack,
     stepfunctions,
@@ -131,11 +132,14 @@ class _Process:
         self._snapshots.write()
 
     def _register(self) -> None:
+        # Before the access log is written, which has what the firewall refuses too.
+        firewall.close_gaps()
         ministack.close_gaps()
         api_gateway.close_gaps()
         ministack.register_service("sagemaker", "SageMaker", http_api.handler(self._sagemaker))
         for provider in cloudformation.providers(self._sagemaker.call):
             ministack.register_resource_type(provider)
+        ministack.register_resource_type(firewall.Association())
         for integration in stepfunctions.integrations(self._sagemaker.call):
             ministack.register_integration("sagemaker", integration.action, integration.run)
 

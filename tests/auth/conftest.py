@@ -120,7 +120,7 @@ def apis(road: Road, pool: dict[str, str], issuer: Issuer) -> dict[str, Api]:
         },
         "cognito": {"auth": "cognito", "cognito": {"user_pool_arn": pool["arn"]}},
         "iam": {"auth": "iam", "cors": {"origins": [ORIGIN, SECOND_ORIGIN]}},
-        "open": {"auth": "open-to-everyone"},
+        "open": {"auth": "open-to-everyone", "firewall": {"requests_per_5_minutes": 40}},
     }
     stages = road.state / "stages"
     for name, api in settings.items():

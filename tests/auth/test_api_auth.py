@@ -235,3 +235,12 @@ def test_without_the_setting_no_page_of_another_origin_may_do_anything(
     asked = preflight(api, "/v1/models", ORIGIN)
     assert asked.status_code == 404
     assert "Access-Control-Allow-Origin" not in asked.headers
+
+
+def test_the_firewall_refuses_who_asks_too_often(apis: dict[str, Api]) -> None:
+    answers = [apis["open"]("GET", "/v1/health") for _ in range(41)]
+    assert answers[0].status_code == 200
+    refused(answers[-1], 403, "filtered")
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == sorted(statuses), "once over the limit, it stays so"
+    assert apis["iam"]("GET", "/v1/health").status_code == 200, "which has no firewall"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import models
-from exchange import JSON, Request
+from exchange import CSV, JSON, Request
 from problems import Problem, field_error
 from requested import (
     LARGEST_BODY_BYTES_ELSEWHERE,
@@ -21,7 +21,6 @@ from requested import (
     json_object,
 )
 
-CSV = "text/csv"
 UPLOADED_TYPES = (LINES, CSV)
 STATES = ("AwaitingUpload", "InProgress", "Completed", "Failed", "Stopped")
 # It is an execution's name, a transform job's name (at most 63) and a part of keys.

@@ -12,6 +12,7 @@ from typing import Any
 from problems import Problem
 
 JSON = "application/json"
+CSV = "text/csv"
 # Of callers that no authorizer has told apart.
 ANYONE = "anyone"
 

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import csv_answers
 import models
 import tasks
-from exchange import Answer, Request
+from exchange import CSV, Answer, Request
 from problems import KINDS, PROBLEM_JSON
 
 Json = dict[str, Any]
@@ -99,14 +100,19 @@ def _prediction(model: models.Model, task: tasks.Task, name: str) -> Json:
             "example": example["request"],
         },
     }
-    if task.inputs.get("anyOf", [{}])[0] == TEXT and not task.required:
+    if task.reads_texts:
         content["text/plain"] = {"schema": TEXT}
         content["application/x-text"] = {"schema": TEXT}
+        rows = _ROWS_OF_PAIRS if task.reads_pairs else _ROWS_OF_TEXTS
+        content[CSV] = {"schema": rows, "example": csv_answers.row(example["request"]["inputs"])}
     answers: Json = {
         "application/json": {"schema": _ref(f"{name}Response"), "example": example["response"]}
     }
     if task.verbose is not None:
         answers["application/json;verbose"] = {"schema": task.verbose}
+    if task.columns:
+        written = csv_answers.write(example["response"], task=task.name, inputs=1)
+        answers[CSV] = {"schema": _ROWS_OF_ANSWERS, "example": written}
     statuses = (404, 406, 409, 413, 415, 422, 502, 503, 504)
     found = _operation(
         f"predict{_pascal(model.name)}",
@@ -163,7 +169,10 @@ def _results() -> Json:
         "getResult",
         "The answer to a call that was answered with 202",
         {
-            "200": {"description": "the answer", "content": {"application/json": {"schema": {}}}},
+            "200": {
+                "description": "the answer, in the form that the call asked for",
+                "content": {"application/json": {"schema": {}}, CSV: {"schema": TEXT}},
+            },
             "202": _accepted(),
         },
         *(404, 422, 502, 503, 504),
@@ -206,7 +215,7 @@ def _batches(names: list[str], schemas: Json) -> Json:
             "application/json": {"schema": _ref("BatchRequest")},
             "application/jsonlines": lines,
             "application/x-ndjson": lines,
-            "text/csv": {"schema": TEXT, "example": "a text\nanother\n"},
+            CSV: {"schema": TEXT, "example": "a text\nanother\n"},
         },
     }
     one = {
@@ -336,6 +345,14 @@ def _pascal(name: str) -> str:
     return "".join(word.capitalize() for word in name.replace("_", "-").split("-"))
 
 
+_ROWS_OF_TEXTS = TEXT | {"description": "one text a row, in quotes where need be, without a header"}
+_ROWS_OF_PAIRS = TEXT | {
+    "description": "one text a row, or in each row the two texts of a pair, in quotes where need "
+    "be, without a header"
+}
+_ROWS_OF_ANSWERS = TEXT | {
+    "description": "a header, then the rows of each input, which `input` counts from 0"
+}
 _HEADERS = {
     "x-lectern-model-version": {"schema": TEXT, "description": "the version that answered"},
     "x-lectern-truncated": {

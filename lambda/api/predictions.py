@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import accepted
 import aws
 import faults
 import fields
@@ -46,12 +48,17 @@ def answer(model: models.Model, request: Request) -> HttpAnswer:
 
         return results.start(model, asked, request)
     found = predict(model, asked, request.request_id)
-    return said(found, accept=asked.accept, model=model.name)
+    return said(found, accept=asked.accept, inputs=asked.inputs, model=model.name, task=model.task)
 
 
-def said(found: Answer, *, accept: str, model: str) -> HttpAnswer:
-    """The answer over HTTP."""
-    return HttpAnswer(found.body, content_type=accept, headers=headers_of(found), model=model)
+def said(found: Answer, *, accept: str, inputs: int, model: str, task: str) -> HttpAnswer:
+    """The answer over HTTP, in the form that was asked for."""
+    body = found.body
+    if accept == accepted.ROWS:
+        import csv_answers
+
+        body = csv_answers.write(json.loads(body), task=task, inputs=inputs)
+    return HttpAnswer(body, content_type=accept, headers=headers_of(found), model=model)
 
 
 def headers_of(found: Answer) -> dict[str, str]:
@@ -77,7 +84,7 @@ def predict(model: models.Model, asked: Prediction, request_id: str) -> Answer:
             response = aws.runtime().invoke_endpoint(
                 EndpointName=endpoint,
                 ContentType=JSON,
-                Accept=asked.accept,
+                Accept=asked.asks_for,
                 # Which the container writes to its log.
                 CustomAttributes=f"lectern-request={request_id}",
                 Body=asked.body,

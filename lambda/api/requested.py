@@ -10,13 +10,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import accepted
 import fields
 import tasks
-from exchange import JSON, Request, sized
+from exchange import CSV, JSON, Request, sized
 from models import Model
 from problems import Problem
 
-VERBOSE = "application/json;verbose"
 LINES = "application/jsonlines"
 TEXT_TYPES = {"text/plain", "application/x-text"}
 LINES_TYPES = {LINES, "application/x-ndjson", "application/x-jsonlines"}
@@ -31,15 +31,24 @@ class Prediction:
 
     body: bytes
     accept: str
+    """The form that the caller is answered in."""
+    inputs: int = 1
+    """How many there are: rows of CSV are numbered by them."""
+
+    @property
+    def asks_for(self) -> str:
+        """The form that the endpoint is asked for: CSV is made here, of its JSON."""
+        return JSON if self.accept == accepted.ROWS else self.accept
 
 
 def prediction(request: Request, *, task: str, kind: str) -> Prediction:
     """Read a request for a prediction; raises a problem."""
-    content_type = content_type_of(request, {JSON, *TEXT_TYPES})
-    accept = _accept(request, task)
+    content_type = content_type_of(request, {JSON, CSV, *TEXT_TYPES})
+    if content_type == CSV:
+        _check_reads_csv(tasks.task(task))
+    accept = accepted.form(request.headers.get("accept"), tasks.task(task))
     largest_bytes = largest_body(kind)
-    body = request.body(largest_bytes)
-    asked = {"inputs": _text(body)} if content_type in TEXT_TYPES else json_object(body)
+    asked = _asked(request.body(largest_bytes), content_type, tasks.task(task))
     return _checked(asked, task, largest_bytes, accept)
 
 
@@ -54,9 +63,35 @@ def largest_body(kind: str) -> int:
 
 
 def _checked(asked: dict[str, Any], task: str, largest_bytes: int, accept: str) -> Prediction:
-    sent = _encoded(fields.check(task, asked))
-    # What JSON has to escape, as the line ends of a text, makes a body longer.
-    return Prediction(body=sized(sent, largest_bytes), accept=accept)
+    found = fields.check(task, asked)
+    sent = _encoded(found)
+    inputs = found.get("inputs") or found.get(tasks.task(task).flat or "")
+    return Prediction(
+        # What JSON has to escape, as the line ends of a text, makes a body longer.
+        body=sized(sent, largest_bytes),
+        accept=accept,
+        inputs=len(inputs) if isinstance(inputs, list) else 1,
+    )
+
+
+def _asked(body: bytes, content_type: str, task: tasks.Task) -> dict[str, Any]:
+    if content_type == CSV:
+        import csv_bodies
+
+        found = csv_bodies.read(body, pairs=task.reads_pairs, most=task.most_inputs)
+        return {"inputs": found}
+    return {"inputs": _text(body)} if content_type in TEXT_TYPES else json_object(body)
+
+
+def _check_reads_csv(task: tasks.Task) -> None:
+    if task.reads_texts:
+        return
+    needed = [f"parameters.{name}" for name in task.required]
+    words = " and ".join(needed) or f"inputs as {task.inputs['description']}"
+    raise Problem(
+        "unsupported-content-type",
+        f"content-type: {CSV} holds texts alone, {task.name} also takes {words}: send {JSON}",
+    )
 
 
 def content_type_of(request: Request, allowed: set[str]) -> str:
@@ -64,30 +99,15 @@ def content_type_of(request: Request, allowed: set[str]) -> str:
     given = request.headers.get("content-type") or ""
     media_type, *parameters = (part.strip().lower() for part in given.split(";"))
     utf8 = {"charset=utf-8", 'charset="utf-8"', ""}
-    if media_type not in allowed or not set(parameters) <= utf8:
+    # The parameter is RFC 4180's.
+    known = utf8 | {"header=absent"} if media_type == CSV else utf8
+    if media_type not in allowed or not set(parameters) <= known:
+        types = " or ".join(sorted(allowed))
+        form = "in UTF-8, CSV without a header" if CSV in allowed else "in UTF-8"
         raise Problem(
-            "unsupported-content-type",
-            f"content-type: {' or '.join(sorted(allowed))} (in UTF-8), got {given[:100]!r}",
+            "unsupported-content-type", f"content-type: {types} ({form}), got {given[:100]!r}"
         )
     return media_type
-
-
-def _accept(request: Request, task: str) -> str:
-    given = request.headers.get("accept") or "*/*"
-    ranges = [
-        [part.strip().lower() for part in media_range.split(";")]
-        for media_range in given.split(",")
-    ]
-    wanted = [(kind, parameters) for kind, *parameters in ranges if "q=0" not in parameters]
-    if any(kind == JSON and "verbose" in parameters for kind, parameters in wanted):
-        if tasks.canonical(task) in tasks.CLASSIFICATIONS:
-            return VERBOSE
-        raise Problem(
-            "not-acceptable", f"accept: {VERBOSE} is for classification only, the task is {task}"
-        )
-    if any(kind in (JSON, "application/*", "*/*") for kind, _ in wanted):
-        return JSON
-    raise Problem("not-acceptable", f"accept: {JSON} or {VERBOSE}, got {given[:100]!r}")
 
 
 def _encoded(asked: dict[str, Any]) -> bytes:

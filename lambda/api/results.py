@@ -46,7 +46,9 @@ def start(model: models.Model, asked: Prediction, request: Request) -> Answer:
     aws.s3().put_object(Bucket=bucket, Key=key, Body=asked.body, ContentType=JSON)
     call = {
         "model": model.name,
+        "task": model.task,
         "accept": asked.accept,
+        "inputs": asked.inputs,
         "version": str(record["version"]),
         "request_id": request.request_id,
     }
@@ -113,7 +115,7 @@ def write_outcome(folder: str, outcome: predictions.Answer | Problem) -> None:
 def _queue(model: models.Model, asked: Prediction, **call: str | int) -> dict[str, str]:
     """Put the request into the endpoint's queue; where its answer or its failure will lie."""
     try:
-        taken = aws.runtime().invoke_endpoint_async(ContentType=JSON, Accept=asked.accept, **call)
+        taken = aws.runtime().invoke_endpoint_async(ContentType=JSON, Accept=asked.asks_for, **call)
     except faults.INVOCATION_ERRORS as error:
         models.forget(model)
         problem = faults.problem_of_invocation(error, model.name)
@@ -129,7 +131,7 @@ def _queued_answer(record: dict[str, Any]) -> Answer | None:
     if body is not None:
         # A container's own header is not in S3, so nothing is known of shortened texts.
         found = predictions.Answer(body.decode("utf-8"), record["version"], truncated=0)
-        return predictions.said(found, accept=record["accept"], model=model)
+        return _said(found, record)
     words = _read(_key(record["failure"]))
     if words is None:
         return None
@@ -147,7 +149,18 @@ def _later_answer(folder: str, record: dict[str, Any]) -> Answer | None:
             problem["kind"], problem["detail"], errors=problem["errors"], more=problem["more"]
         )
     answer = predictions.Answer(**outcome["answer"])
-    return predictions.said(answer, accept=record["accept"], model=record["model"])
+    return _said(answer, record)
+
+
+def _said(found: predictions.Answer, record: dict[str, Any]) -> Answer:
+    return predictions.said(
+        found,
+        accept=record["accept"],
+        model=record["model"],
+        # A call of before these were kept asked for no rows, which alone need them.
+        inputs=record.get("inputs", 1),
+        task=record.get("task", ""),
+    )
 
 
 def _final(problem: Problem) -> Problem:

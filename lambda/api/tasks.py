@@ -39,7 +39,25 @@ class Task:
     response: Schema
     verbose: Schema | None
     """The answers to `Accept: application/json;verbose`."""
+    columns: tuple[str, ...]
+    """What a row of an answer in CSV has beside the number of its input; none: no such answer."""
     examples: tuple[dict[str, Any], ...]
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a text alone, or a list of texts alone, is a whole request."""
+        return {"type": "string"} in self.inputs["anyOf"] and not self.required
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether two texts may be one input."""
+        return any("text_pair" in form.get("properties", {}) for form in self.inputs["anyOf"])
+
+    @property
+    def most_inputs(self) -> int:
+        """How many inputs one request may have."""
+        found: int = max(form.get("maxItems", 1) for form in self.inputs["anyOf"])
+        return found
 
     @property
     def request(self) -> Schema:
@@ -92,6 +110,7 @@ def task(name: str) -> Task:
         flat=found.get("flat"),
         response=found["response"],
         verbose=found.get("verbose"),
+        columns=tuple(found.get("columns", ())),
         examples=tuple(found["examples"]),
     )
 

@@ -79,6 +79,11 @@ RUNS = {
         # One model of each form of inputs; all of them take ten times as long.
         *("--exclude-path-regex", LEFT_OUT),
     ],
+    "answers in CSV": [
+        *("--phases", "examples,fuzzing", "--max-examples", "10"),
+        *("--header", "accept: text/csv"),
+        *("--include-path-regex", "^/v1/models/(sorts|judges|reads|writes|looks-up)$"),
+    ],
     "the start of batches": [
         *("--phases", "fuzzing", "--max-examples", "8"),
         *("--include-path-regex", "/models/.+/batches$"),

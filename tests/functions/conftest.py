@@ -131,10 +131,12 @@ def call(api: ModuleType) -> Call:
             name.lower(): value[0] if isinstance(value, list) else value
             for name, value in (answer.get("multiValueHeaders") or answer["headers"]).items()
         }
+        is_csv = headers_seen["content-type"].startswith("text/csv")
         return {
             "status": answer["statusCode"],
             "headers": headers_seen,
-            "json": json.loads(answer["body"]),
+            "body": answer["body"],
+            "json": None if is_csv else json.loads(answer["body"]),
         }
 
     return send

@@ -116,7 +116,7 @@ def assert_accepted(answer: dict[str, Any], model: str) -> None:
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     headers = ("content-type", "x-lectern-model-version")
-    return (one["status"], one["json"]) == (other["status"], other["json"]) and all(
+    return (one["status"], one["body"]) == (other["status"], other["body"]) and all(
         one["headers"].get(name) == other["headers"].get(name) for name in headers
     )
 
@@ -142,6 +142,18 @@ def test_an_async_models_answer_is_fetched_when_it_is_there(
     assert answer["headers"]["content-type"] == accept
     assert answer["headers"]["x-lectern-model-version"] == "7"
     assert not functions.invoked
+
+
+def test_an_async_models_answer_may_be_rows(
+    functions: Lambda, predict: Call, call: Call, sagemaker: SageMaker, s3: Any
+) -> None:
+    sagemaker.invoke = queues(s3, BUCKET, answers(RANKING * 2))
+    accepted = predict("one\ntwo\n", model="queue", content_type="text/csv", accept="text/csv")
+    assert_accepted(accepted, "queue")
+    assert sagemaker.invocations[0]["headers"]["x-amzn-sagemaker-accept"] == "application/json"
+    answer = get(call, accepted)
+    assert answer["headers"]["content-type"] == "text/csv; charset=utf-8; header=present"
+    assert answer["body"] == "input,label,score\r\n0,billing,0.9\r\n1,billing,0.9\r\n"
 
 
 def test_an_async_model_that_works_is_asked_again_later(
@@ -216,6 +228,7 @@ def test_what_is_wrong_with_a_request_is_said_at_once(
     assert not sagemaker.invocations
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
 @pytest.mark.parametrize("model", ["tickets", "small"])
 def test_who_prefers_not_to_wait_gets_the_same_answer_later(
     functions: Lambda,
@@ -224,10 +237,11 @@ def test_who_prefers_not_to_wait_gets_the_same_answer_later(
     later: Callable[..., None],
     sagemaker: SageMaker,
     model: str,
+    accept: str,
 ) -> None:
     sagemaker.invoke = answers(RANKING, attributes="lectern-truncated=1")
-    at_once = predict({"inputs": TEXT}, model=model)
-    accepted = predict({"inputs": TEXT}, model=model, **LATER)
+    at_once = predict({"inputs": TEXT}, model=model, accept=accept)
+    accepted = predict({"inputs": TEXT}, model=model, accept=accept, **LATER)
     assert_accepted(accepted, model)
     assert accepted["headers"]["preference-applied"] == "respond-async"
     assert get(call, accepted)["status"] == 202

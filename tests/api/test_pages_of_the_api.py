@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.hub_asks import TEXT
-from tests.api.served import SOURCES, Served
+from tests.api.served import PREFIX, SOURCES, Served
 from tests.pages.browser import Browser, Page, browser, found
 
 LINES = '{"id": 1, "inputs": "my parcel"}\nnot json\n{"id": 3, "inputs": "my bill"}\n'
@@ -90,3 +90,18 @@ def test_a_file_dropped_into_the_playground_is_worked_off(opened, served, tmp_pa
     page.click("#start")
     page.until("document.body.textContent.includes('Completed')", seconds=90)
     assert TEXT not in page.js("document.title")
+
+
+def test_an_object_in_s3_is_worked_off(opened, served: Served):
+    [stack] = served.road.client("cloudformation").describe_stacks(StackName=f"{PREFIX}-storage")[
+        "Stacks"
+    ]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+    bucket = outputs["DataBucketName"]
+    served.road.client("s3").put_object(Bucket=bucket, Key="batches/in.csv", Body=b"a text\nb\n")
+    page = signed_in(opened, served, "sorts")
+    page.click("#tab-batch")
+    page.fill("#uri", f"s3://{bucket}/batches/in.csv")
+    page.click("#start")
+    page.until("document.querySelector('#progress .get')", seconds=90)
+    assert "2 of 2 lines" in page.text("#progress")

@@ -410,13 +410,17 @@ class Api(BaseHTTPRequestHandler):
             )
         batch_id = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
         content_type = headers.get("content-type", "")
-        upload = json.loads(body)["upload"] if content_type == "application/json" else None
+        asked = json.loads(body) if content_type == "application/json" else {}
+        if not asked.get("input", "s3://").startswith("s3://"):
+            errors = [{"field": "input", "message": "must be an s3:// URI"}]
+            raise Refused(422, "invalid-request", "Invalid request", "input: must be", errors)
+        upload = asked.get("upload")
         batch: dict[str, Any] = {
             "id": batch_id, "model": name, "created_at": time.time(), "started_at": None, "stopped": 0,
             "content_type": upload["content_type"] if upload else content_type, "lasts": BATCH_SECONDS,
         }  # fmt: skip
         if upload is None:
-            begin(batch, body)
+            begin(batch, b"{}\n" * 3 if asked else body)
         WORLD.keys[key] = batch_id
         WORLD.batches[batch_id] = batch
         self.send(202, batch_document(batch), {"location": f"../../batches/{batch_id}"})

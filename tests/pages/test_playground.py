@@ -250,6 +250,26 @@ def test_a_large_file_goes_by_upload_and_a_batch_is_stopped(
     page.until("document.getElementById('batches').textContent.includes('Stopped')")
 
 
+def test_a_batch_may_read_an_object_in_s3(play: Callable[..., Page], stub: Stub) -> None:
+    page = play()
+    page.click("#tab-batch")
+    page.fill("#uri", "bucket/batches/lines.jsonl")
+    page.click("#start")
+    page.until("document.querySelector('[data-field=input] .fault')")
+    assert page.text("[data-field=input] .fault") == "must be an s3:// URI"
+    assert page.js("document.getElementById('lines').disabled") is True
+    page.fill("#uri", " s3://bucket/batches/lines.jsonl ")
+    page.click("#start")
+    page.until("document.querySelector('#progress .get')")
+    assert page.js("document.querySelectorAll('.fault').length") == 0
+    sent = next(one for one in reversed(asked(stub)) if one["method"] == "POST")
+    assert json.loads(sent["body"]) == {"input": "s3://bucket/batches/lines.jsonl"}
+    assert "Save the lines" not in page.text("#code-note")
+    assert json.loads(run(page, "curl", ["sh", "-c"]))["model"] == "tickets"
+    assert "'model': 'tickets'" in run(page, "python", [sys.executable, "-c"])
+    assert page.js(NAMELESS) == []
+
+
 def test_curl_and_python_from_the_page_run_as_they_stand(
     play: Callable[..., Page], stub: Stub
 ) -> None:

@@ -47,8 +47,8 @@ function textsAsLines(text) {
     .join("");
 }
 
-// What a file or pasted lines become: a body, its content type, and a sentence about it.
-async function readLines(file, pasted) {
+// What a file, an address or pasted lines become: a body, its content type, a sentence about it.
+async function readLines(file, uri, pasted) {
   if (file) {
     const name = file.name;
     if (/\.csv$/i.test(name)) return described(file, "text/csv", name, "rows");
@@ -58,6 +58,11 @@ async function readLines(file, pasted) {
     if (looksLikeJson(head)) return described(file, LINES_TYPE, name, "lines");
     const body = new Blob([textsAsLines(await file.text())]);
     return described(body, LINES_TYPE, name.replace(/(\.\w+)?$/, ".jsonl"), "texts");
+  }
+  if (uri) {
+    const body = JSON.stringify({ input: uri });
+    const contentType = "application/json";
+    return { body, contentType, uri, bytes: body.length, summary: "read from S3" };
   }
   if (!pasted.trim()) return null;
   const body = looksLikeJson(pasted) ? pasted : textsAsLines(pasted);

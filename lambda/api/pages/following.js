@@ -3,11 +3,13 @@
 
 async function readBatch() {
   const [file] = byId("file").files;
-  page.batch.input = await readLines(file, byId("lines").value);
+  const uri = byId("uri").value.trim();
+  page.batch.input = await readLines(file, uri, byId("lines").value);
   // Another input is another batch; the same one, sent again after a failure, is not.
   page.batch.key = null;
   byId("batch-summary").textContent = page.batch.input?.summary ?? "";
-  byId("lines").disabled = Boolean(file);
+  byId("uri").disabled = Boolean(file);
+  byId("lines").disabled = Boolean(file || uri);
   refreshCode();
 }
 
@@ -17,7 +19,7 @@ async function startBatch() {
   await readBatch.pending;
   if (!batch.input || !batch.input.bytes) {
     showFaults([
-      { field: "lines", message: "there are no lines yet: choose a file, or paste some" },
+      { field: "lines", message: "there are no lines yet: choose a file, or paste or name some" },
     ]);
     byId("lines").focus();
     return;

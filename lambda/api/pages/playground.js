@@ -205,7 +205,7 @@ function refreshCode() {
     }
   }
   byId("snippet").textContent = text;
-  if (page.mode === "batch" && page.batch.input && !byId("file").files.length)
+  if (page.mode === "batch" && page.batch.input?.file && !byId("file").files.length)
     note += ` Save the lines as ${page.batch.input.file}.`;
   byId("code-note").textContent = note;
 }
@@ -298,6 +298,7 @@ function watch() {
   });
   for (const [id, kind] of [
     ["file", "change"],
+    ["uri", "input"],
     ["lines", "input"],
   ]) {
     byId(id).addEventListener(kind, () => {

@@ -248,7 +248,13 @@ const PREDICTION_SNIPPETS = {
 
 // A batch's code reads its lines from a file, since a person has them in one.
 const BATCH_SNIPPETS = {
-  curl({ path, file, contentType, bytes }) {
+  curl({ path, file, contentType, bytes, uri }) {
+    if (uri) {
+      return curlCall("POST", path, {
+        headers: { "content-type": contentType },
+        more: [`--data-raw ${shellQuoted(JSON.stringify({ input: uri }))}`],
+      });
+    }
     if (bytes <= INLINE_BYTES) {
       return curlCall("POST", path, {
         headers: { "content-type": contentType },
@@ -267,7 +273,15 @@ const BATCH_SNIPPETS = {
       'printf "%s\\n" "$batch"',
     ].join("\n");
   },
-  python({ path, file, contentType, bytes }) {
+  python({ path, file, contentType, bytes, uri }) {
+    if (uri) {
+      return pythonCall(
+        path,
+        {},
+        [`    json={"input": ${JSON.stringify(uri)}},`],
+        ["answer.raise_for_status()", "print(answer.json())"],
+      );
+    }
     const read = `open(${JSON.stringify(file)}, "rb").read()`;
     if (bytes <= INLINE_BYTES) {
       return pythonCall(

@@ -63,6 +63,15 @@ def test_the_playground_predicts_with_the_real_model(opened, served, call):
     assert page.js("document.getElementById('answer').textContent").count(labels["version"]) == 1
 
 
+def test_the_playground_asks_about_a_pair(opened, served):
+    page = signed_in(opened, served, "sorts")
+    page.fill("#text", "is it late")
+    page.fill("#text-pair", "the parcel came")
+    page.click("#send")
+    page.until("document.querySelector('#answer #fact-took')")
+    assert page.js("document.querySelectorAll('#answer .bars .name').length") >= 2
+
+
 @pytest.mark.parametrize("model", sorted(SOURCES))
 def test_each_task_is_asked_and_its_answer_or_problem_is_shown(opened, served, model):
     page = signed_in(opened, served, model)

@@ -99,6 +99,7 @@ def answer_of(task: str, asked: dict[str, Any]) -> Any:
     if isinstance(inputs, list):
         return [answer_of(task, {"inputs": one, "parameters": parameters}) for one in inputs]
     if task == "text-classification":
+        inputs = inputs["text"] if isinstance(inputs, dict) else inputs
         labels = [(MARKUP, 0.75), ("safe", 0.25)] if "<" in inputs else LABELS
         if "many" in inputs:
             labels = [(f"label {n}", 1 / (n + 2)) for n in range(40)]

@@ -270,6 +270,26 @@ def test_a_batch_may_read_an_object_in_s3(play: Callable[..., Page], stub: Stub)
     assert page.js(NAMELESS) == []
 
 
+def test_two_texts_are_a_pair(play: Callable[..., Page], stub: Stub) -> None:
+    page = play()
+    page.fill("#text", "is it\nlate")
+    page.click("#each-line")
+    page.fill("#text-pair", "the parcel came")
+    assert page.js("document.getElementById('lines-choice').hidden") is True
+    predict(page)
+    pair = {"text": "is it\nlate", "text_pair": "the parcel came"}
+    assert json.loads(asked(stub)[-1]["body"])["inputs"] == pair
+    assert page.js(BARS)[0][0] == "billing"
+    assert "billing" in run(page, "client", [sys.executable, "-c"])
+    assert json.loads(asked(stub)[-1]["body"])["inputs"] == pair
+    assert page.js(NAMELESS) == []
+    page.fill("#text-pair", " ")
+    predict(page)
+    assert json.loads(asked(stub)[-1]["body"])["inputs"] == ["is it", "late"]
+    page.fill("#model", "open")
+    assert page.js("document.getElementById('text-pair')") is None
+
+
 def test_curl_and_python_from_the_page_run_as_they_stand(
     play: Callable[..., Page], stub: Stub
 ) -> None:

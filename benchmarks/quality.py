@@ -94,10 +94,10 @@ RUNS = (
         "sms_spam/data.csv",
         ("accuracy", "f1_binary"),
         parameters={
-            "Epochs": "8",
-            "LearningRate": "5e-5",
-            "BatchSize": "8",
-            "WarmupRatio": "0.1",
+            "Epochs": "4",
+            "LearningRate": "3e-4",
+            "LearningRateSchedule": "cosine",
+            "ClassWeights": "balanced",
         },
     ),
     Run(

@@ -7,14 +7,16 @@ that AWS manages are not known outside of AWS.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any
 
 from local.ministack import Created, private, replace
 
 TYPE_NAME = "AWS::WAFv2::WebACLAssociation"
-# When requests were seen, by ACL and rule: as many as the limit and one more.
-_seen: dict[tuple[str, str], deque[float]] = {}
+# When requests were seen, by ACL and rule.
+_seen: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
+# The ACLs that were put in front of a stage and not taken away; the last one counts.
+_held: dict[str, list[str]] = {}
 
 
 class Association:
@@ -25,6 +27,7 @@ class Association:
 
     def create(self, name: str, properties: dict[str, Any]) -> Created:
         resource, acl = properties["ResourceArn"], properties["WebACLArn"]
+        _held_of(resource).append(acl)
         private("services.waf:_associations")[resource] = acl
         return f"{acl}|{resource}|APIGATEWAY", {}
 
@@ -32,11 +35,16 @@ class Association:
         return physical_id, {}
 
     def delete(self, physical_id: str, properties: dict[str, Any]) -> None:
-        resource = properties["ResourceArn"]
+        resource, acl = properties["ResourceArn"], properties["WebACLArn"]
+        held = _held_of(resource)
+        if acl in held:
+            held.remove(acl)
+        # One that replaces another is created before the other is deleted.
         associations = private("services.waf:_associations")
-        # One that replaces another is there before the other is deleted.
-        if associations.get(resource) == properties["WebACLArn"]:
-            associations.pop(resource)
+        if held:
+            associations[resource] = held[-1]
+        else:
+            associations.pop(resource, None)
 
 
 def close_gaps() -> None:
@@ -58,6 +66,12 @@ def close_gaps() -> None:
     replace("services.apigateway_v1:_execute_in_scope", judge_and_execute)
 
 
+def _held_of(resource: str) -> list[str]:
+    """Begins with what a server before this one left."""
+    known = private("services.waf:_associations").get(resource)
+    return _held.setdefault(resource, [] if known is None else [known])
+
+
 def _acl_of(path: str) -> dict[str, Any] | None:
     associations = private("services.waf:_associations")
     found = (acl for resource, acl in associations.items() if resource.endswith(path))
@@ -73,12 +87,12 @@ def _blocks(acl: dict[str, Any] | None) -> bool:
 
 
 def _exceeds(acl: str, rule: dict[str, Any]) -> bool:
-    statement = rule["Statement"].get("RateBasedStatement")
-    if statement is None or "Block" not in rule.get("Action", {}):
+    statement = rule["Statement"].get("RateBasedStatement", {})
+    is_of_addresses = statement.get("AggregateKeyType") == "IP"
+    if not is_of_addresses or "ScopeDownStatement" in statement or "Block" not in rule["Action"]:
         return False
-    limit, window = int(statement["Limit"]), float(statement.get("EvaluationWindowSec", 300))
-    moments = _seen.get((acl, rule["Name"]))
-    if moments is None or moments.maxlen != limit + 1:
-        moments = _seen[acl, rule["Name"]] = deque(moments or (), maxlen=limit + 1)
-    moments.append(time.monotonic())
-    return len(moments) > limit and moments[0] > moments[-1] - window
+    moments, now = _seen[acl, rule["Name"]], time.monotonic()
+    moments.append(now)
+    while moments[0] < now - float(statement.get("EvaluationWindowSec", 300)):
+        moments.popleft()
+    return len(moments) > int(statement["Limit"])

@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,11 +45,17 @@ class Ends:
 class Forked:
     """A child of this process, as the supervisor watches one."""
 
-    def __init__(self, run: Callable[[], NoReturn]) -> None:
+    def __init__(self, run: Callable[[int], NoReturn]) -> None:
+        """Returns once the child has closed the descriptor that it is given."""
         self.returncode: int | None = None
+        settled, settling = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            run()
+            os.close(settled)
+            run(settling)
+        os.close(settling)
+        os.read(settled, 1)
+        os.close(settled)
 
     def poll(self) -> int | None:
         return self._collect(os.WNOHANG)
@@ -106,21 +113,28 @@ def _supervise(request: dict[str, Any], ends: Ends) -> NoReturn:
         for descriptor, number in ((ends.stdin, 0), (ends.stdout, 1), (ends.stdout, 2)):
             os.dup2(descriptor, number)
         status = supervisor.supervise(
-            Path(request["pid_file"]), lambda: Forked(lambda: _serve(request, ends))
+            Path(request["pid_file"]), lambda: Forked(partial(_serve, request, ends))
         )
+    except BaseException:  # noqa: BLE001 - this process ends here, whatever it was
+        traceback.print_exc()
     finally:
-        os.write(ends.status, str(status).encode())
+        # Nobody reads it where the server is gone.
+        with contextlib.suppress(OSError):
+            os.write(ends.status, str(status).encode())
         os._exit(status)
 
 
-def _serve(request: dict[str, Any], ends: Ends) -> NoReturn:
+def _serve(request: dict[str, Any], ends: Ends, settling: int) -> NoReturn:
     status = 1
     try:
         _become_its_own(request, ends)
+        os.close(settling)
         from local import serving
 
         serving.main(request["arguments"])
         status = 0
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:  # noqa: BLE001 - whatever the model's code raises, this process ends here
         traceback.print_exc()
     finally:
@@ -145,8 +159,19 @@ def _become_its_own(request: dict[str, Any], ends: Ends) -> None:
     os.environ.update(request["environment"])
     random.seed()
     np.random.seed()
+    if _shadows(Path(request["code"])):
+        command = [sys.executable, "-P", "-m", "local.serving", *request["arguments"]]
+        os.execve(sys.executable, command, request["environment"])  # noqa: S606
     sys.argv = ["local.serving", *request["arguments"]]
     setproctitle.setproctitle(" ".join([sys.executable, "-m", *sys.argv]))
+
+
+def _shadows(code: Path) -> bool:
+    """Whether the model's code has a module of a name that is imported already: its own counts."""
+    imported = {name.partition(".")[0] for name in sys.modules}
+    return code.is_dir() and any(
+        entry.name.partition(".")[0] in imported for entry in code.iterdir()
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,7 @@ from local.processes.fork_server import FORKED, LONGEST_REQUEST_BYTES, READY
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _IMPORT_SECONDS = 120.0
+_FORK_SECONDS = 20.0
 
 
 class CannotFork(Exception):
@@ -45,6 +47,7 @@ class ForkServer:
         with self._lock:
             if not (self._is_ready or self._is_gone):
                 self._is_ready = self._hears(READY)
+                self._requests.settimeout(_FORK_SECONDS)
             return self._is_ready and not self._is_gone
 
     def fork(
@@ -52,13 +55,18 @@ class ForkServer:
         pid_file: Path,
         arguments: list[str],
         *,
+        code: Path,
         environment: Mapping[str, str],
         directory: Path,
     ) -> Forked:
-        """`python -m local.serving` with these arguments; raises CannotFork."""
+        """`python -m local.serving` with these arguments; raises CannotFork.
+
+        A model with modules in `code` that would hide imported ones is started after all.
+        """
         message = {
             "pid_file": str(pid_file),
             "arguments": arguments,
+            "code": str(code),
             "environment": dict(environment),
             "directory": str(directory),
         }
@@ -74,7 +82,9 @@ class ForkServer:
         """Ends it; what it forked lives on."""
         self._process.kill()
         self._process.wait()
-        self._requests.close()
+        with self._lock:
+            self._is_gone = True
+            self._requests.close()
 
     def _hears(self, answer: bytes) -> bool:
         try:
@@ -85,21 +95,28 @@ class ForkServer:
         return heard
 
     def _send(self, message: bytes) -> Forked:
-        stdin, our_stdin = os.pipe()
-        our_stdout, stdout = os.pipe()
-        our_status, status = os.pipe()
-        forked = Forked(our_stdin, our_stdout, our_status)
-        try:
-            socket.send_fds(self._requests, [message], [stdin, stdout, status])
-        except OSError:
-            self._is_gone = True
-            raise CannotFork from None
-        finally:
-            for end in (stdin, stdout, status):
-                os.close(end)
-        if not self._hears(FORKED):
-            raise CannotFork
-        return forked
+        with ExitStack() as theirs, ExitStack() as ours:
+            stdin, our_stdin = _pipe(theirs, ours)
+            our_stdout, stdout = _pipe(ours, theirs)
+            our_status, status = _pipe(ours, theirs)
+            try:
+                socket.send_fds(self._requests, [message], [stdin, stdout, status])
+            except OSError as error:
+                self._is_gone = isinstance(error, BrokenPipeError | ConnectionResetError)
+                raise CannotFork from error
+            theirs.close()
+            if not self._hears(FORKED):
+                raise CannotFork
+            ours.pop_all()
+            return Forked(our_stdin, our_stdout, our_status)
+
+
+def _pipe(readers: ExitStack, writers: ExitStack) -> tuple[int, int]:
+    """The end to read from and the end to write to, each closed with its stack."""
+    read, write = os.pipe()
+    readers.callback(os.close, read)
+    writers.callback(os.close, write)
+    return read, write
 
 
 class Forked:

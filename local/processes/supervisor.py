@@ -23,6 +23,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _MOST_LOOKS = 200
 
 
+class CannotStart(Exception):
+    """There is no such command, or no process to be had."""
+
+
 class Process(Protocol):
     """The part of `subprocess.Popen` that watching over a process takes."""
 
@@ -43,13 +47,16 @@ def main(pid_file: Path, command: list[str]) -> int:
             pid_file,
             lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True),
         )
-    except OSError as error:
-        print(f"cannot start {command[0]}: {error.strerror}", flush=True)
+    except CannotStart as error:
+        print(f"cannot start {command[0]}: {error}", flush=True)
         return 127
 
 
 def supervise(pid_file: Path, start: Callable[[], Process]) -> int:
-    """Starts a process in a session of its own and stays until it ends; returns as `main` does."""
+    """Starts a process in a session of its own and stays until it ends.
+
+    Returns its exit status, 128 + n for signal n; raises CannotStart.
+    """
     _adopt_orphans()
     wake_out, wake_in = os.pipe()
     os.set_blocking(wake_in, False)
@@ -57,8 +64,21 @@ def supervise(pid_file: Path, start: Callable[[], Process]) -> int:
     signal.signal(signal.SIGCHLD, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    child = start()
-    pid_file.write_text(json.dumps({"pid": child.pid, "started": time.time()}))
+    try:
+        child = start()
+    except OSError as error:
+        raise CannotStart(error.strerror) from error
+    try:
+        pid_file.write_text(json.dumps({"pid": child.pid, "started": time.time()}))
+        _watch(child, wake_out)
+    finally:
+        _kill_all(child.pid)
+    pid_file.unlink(missing_ok=True)
+    status = child.returncode or 0
+    return status if status >= 0 else 128 - status
+
+
+def _watch(child: Process, wake_out: int) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
         selector.register(wake_out, selectors.EVENT_READ)
@@ -70,10 +90,6 @@ def supervise(pid_file: Path, start: Callable[[], Process]) -> int:
                     child.wait()
                 elif key.fd == 0 or signal.SIGTERM in received:
                     _signal_group(child.pid, signal.SIGTERM)
-    _kill_all(child.pid)
-    pid_file.unlink(missing_ok=True)
-    status = child.returncode or 0
-    return status if status >= 0 else 128 - status
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

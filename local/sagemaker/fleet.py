@@ -241,7 +241,8 @@ class Fleet:
         port = _free_port()
         try:
             process = self._host.serving.start(
-                ["--model-dir", str(self._model), "--port", str(port)],
+                self._model,
+                port,
                 environment=self._environment(self._own_variables()),
                 usual=self._environment({}),
                 directory=self._container.directory,

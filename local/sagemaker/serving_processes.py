@@ -14,6 +14,7 @@ from local.processes.forking import CannotFork, ForkServer
 
 # Read after the fork: by the toolkit, by handlers, by boto3.
 _READ_LATER = ("AWS_", "LECTERN_", "SAGEMAKER_")
+_READ_AT_IMPORT = {"AWS_NEW_RETRIES_2026", "SAGEMAKER_JOB_NAME"}
 _READ_LATER_BY_THE_TOOLKIT = {"HF_API_TOKEN", "HF_MODEL_ID", "HF_MODEL_REVISION", "HF_TASK"}
 
 
@@ -24,25 +25,32 @@ class ServingProcesses:
         self._children = children
         self._fork_servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def start(
         self,
-        arguments: list[str],
+        model: Path,
+        port: int,
         *,
         environment: Mapping[str, str],
         usual: Mapping[str, str],
         directory: Path,
         on_line: Callable[[str], None],
     ) -> Child:
-        """`python -m local.serving` with these arguments; raises ChildrenClosed.
+        """`python -m local.serving` over a model's directory; raises ChildrenClosed.
 
         A process is forked if its environment differs from the usual one by nothing that torch or
         transformers may read when they are imported.
         """
+        arguments = ["--model-dir", str(model), "--port", str(port)]
         server = self._fork_server(usual) if _decides(environment) == _decides(usual) else None
         if server is not None and server.wait_until_ready():
             fork = partial(
-                server.fork, arguments=arguments, environment=environment, directory=directory
+                server.fork,
+                arguments=arguments,
+                code=model / "code",
+                environment=environment,
+                directory=directory,
             )
             with contextlib.suppress(CannotFork):
                 return self._children.add(fork, on_line)
@@ -56,6 +64,7 @@ class ServingProcesses:
     def stop(self) -> None:
         """Ends what forks; the processes themselves end with the other children."""
         with self._lock:
+            self._closed = True
             for server in self._fork_servers.values():
                 server.stop()
 
@@ -65,6 +74,8 @@ class ServingProcesses:
             return None
         decides = _decides(environment)
         with self._lock:
+            if self._closed:
+                return None
             if decides not in self._fork_servers:
                 self._fork_servers[decides] = ForkServer(environment)
             return self._fork_servers[decides]
@@ -75,5 +86,6 @@ def _decides(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset(
         (name, value)
         for name, value in environment.items()
-        if not name.startswith(_READ_LATER) and name not in _READ_LATER_BY_THE_TOOLKIT
+        if name in _READ_AT_IMPORT
+        or not (name.startswith(_READ_LATER) or name in _READ_LATER_BY_THE_TOOLKIT)
     )

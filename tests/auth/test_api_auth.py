@@ -239,8 +239,8 @@ def test_without_the_setting_no_page_of_another_origin_may_do_anything(
 
 def test_the_firewall_refuses_who_asks_too_often(apis: dict[str, Api]) -> None:
     answers = [apis["open"]("GET", "/v1/health") for _ in range(41)]
-    assert answers[0].status_code == 200
     refused(answers[-1], 403, "filtered")
     statuses = [answer.status_code for answer in answers]
     assert statuses == sorted(statuses), "once over the limit, it stays so"
+    assert 25 <= statuses.count(200) <= 40, "of the 40, the other tests have asked a few"
     assert apis["iam"]("GET", "/v1/health").status_code == 200, "which has no firewall"

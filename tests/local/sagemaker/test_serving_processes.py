@@ -11,7 +11,7 @@ from local.sagemaker import SageMakerError
 
 # Tells what its process looks like from within.
 HANDLER = """
-import json, os, random, sys
+import json, os, pickletools, random, sys
 import numpy
 def model_fn(model_dir, context=None):
     return numpy.random.random(), random.random()
@@ -24,9 +24,8 @@ def transform_fn(model, data, content_type, accept, context=None):
         "stdin": os.readlink("/proc/self/fd/0"), "environment": dict(os.environ),
         "descriptors": [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
                         if os.path.lexists(f"/proc/self/fd/{n}")],
-        "path": sys.path, "drawn": model, "imported_before": "transformers" in BEFORE,
+        "path": sys.path, "drawn": model, "own": hasattr(pickletools, "OWN"),
     })
-BEFORE = set(sys.modules)
 """
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
@@ -35,9 +34,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 def serving(lab, ministack_url, tmp_path_factory):
     """Starts endpoints by name, on a SageMaker of its own that the last test stops."""
     lab = type(lab)(ministack_url, tmp_path_factory.mktemp("serving"))
-    data = lab.put("handler.tar.gz", lab.archive({"code/inference.py": HANDLER}))
 
-    def start(name, variables):
+    def start(name, variables, files=None):
+        code = {"code/inference.py": HANDLER, **(files or {})}
+        data = lab.put(f"{name}.tar.gz", lab.archive(code))
         lab.config(name, lab.model(name, data, {"HF_TASK": "custom", **variables}))
         assert lab.endpoint(name, name)["EndpointStatus"] == "InService"
         return ask(lab, name)
@@ -55,6 +55,12 @@ def forks(found):
     """The process that started the supervisor of this one, if that is no server."""
     parent = psutil.Process(found["pid"]).parent().parent()
     return parent if "local.processes.fork_server" in parent.cmdline() else None
+
+
+def shared(found):
+    """The environment, without what is each one's own."""
+    own = {"LECTERN_MODEL", "OMP_NUM_THREADS", "SAGEMAKER_BASE_DIR"}
+    return {name: value for name, value in found["environment"].items() if name not in own}
 
 
 def paths(found):
@@ -79,10 +85,8 @@ def test_a_forked_process_looks_like_a_started_one(serving):
         shown = " ".join(psutil.Process(found["pid"]).cmdline())
         assert f"-m local.serving --model-dir {found['directory']}/opt/ml/model" in shown
         assert found["argv"][1] == "--model-dir"
-        assert found["imported_before"], "the toolkit imports transformers before the model's code"
-    names = {"LECTERN_MODEL", "OMP_NUM_THREADS"}
-    assert [found["environment"]["LECTERN_MODEL"] for found in (first, second)] == ["m1", "m2"]
-    assert {*first["environment"]} | names == {*started["environment"]} | names
+    assert [each["environment"]["LECTERN_MODEL"] for each in (first, second)] == ["m1", "m2"]
+    assert shared(first) == shared(started)
     assert paths(first) == paths(started)
     drawn = [number for found in (first, second, started) for number in found["drawn"]]
     assert len(set(drawn)) == len(drawn), "each draws numbers of its own"
@@ -96,6 +100,14 @@ def test_a_forked_process_looks_like_a_started_one(serving):
     again = ask(lab, "first")
     assert again["pid"] != first["pid"]
     assert forks(again) == forks(second)
+
+
+def test_modules_of_a_model_hide_those_that_are_imported_already(serving):
+    _lab, start = serving
+    found = start("shadows", {}, {"code/pickletools.py": "OWN = True"})
+    assert found["own"]
+    assert found["group"] == found["pid"]
+    assert not start("shadows-nothing", {})["own"]
 
 
 def test_endpoints_outlive_what_forked_them_and_others_are_started(serving):

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import json
 import os
-import random
 import signal
 import socket
 import sys
@@ -157,7 +156,6 @@ def _become_its_own(request: dict[str, Any], ends: Ends) -> None:
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    random.seed()
     np.random.seed()
     if _shadows(Path(request["code"])):
         command = [sys.executable, "-P", "-m", "local.serving", *request["arguments"]]

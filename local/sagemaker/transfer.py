@@ -131,8 +131,11 @@ def inside(directory: Path, name: str) -> Path:
 
 
 def pack(directory: Path, archive: Path) -> None:
-    """A gzipped tar whose root is the directory's content."""
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+    """A gzipped tar whose root is the directory's content.
+
+    Weights hardly shrink, and every reader would have to expand them: they are stored as they are.
+    """
+    with tarfile.open(archive, "w:gz", compresslevel=0) as tar:
         for path in sorted(directory.iterdir()):
             tar.add(path, arcname=path.name)
 

@@ -94,9 +94,9 @@ RUNS = (
         "sms_spam/data.csv",
         ("accuracy", "f1_binary"),
         parameters={
-            "Epochs": "6",
-            "LearningRate": "1e-4",
-            "LearningRateSchedule": "cosine",
+            "Epochs": "8",
+            "LearningRate": "5e-5",
+            "BatchSize": "8",
             "WarmupRatio": "0.1",
         },
     ),

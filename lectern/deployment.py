@@ -64,8 +64,11 @@ class Deployment:
 
     @property
     def poll_seconds(self) -> float:
-        """How long to wait before asking again: AWS counts requests, the local AWS does not."""
-        return 5.0 if self.is_on_aws else 0.5
+        """How long to wait before asking again.
+
+        AWS counts requests; the local AWS does not, but answers on the cores that train.
+        """
+        return 5.0 if self.is_on_aws else 1.0
 
     @cached_property
     def is_on_aws(self) -> bool:

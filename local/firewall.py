@@ -12,7 +12,6 @@ from typing import Any
 
 from local.ministack import Created, private, replace
 
-TYPE_NAME = "AWS::WAFv2::WebACLAssociation"
 # When requests were seen, by ACL and rule.
 _seen: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
 # The ACLs that were put in front of a stage and not taken away; the last one counts.
@@ -22,7 +21,7 @@ _held: dict[str, list[str]] = {}
 class Association:
     """Puts a web ACL in front of a stage."""
 
-    type_name = TYPE_NAME
+    type_name = "AWS::WAFv2::WebACLAssociation"
     create_only = ("ResourceArn", "WebACLArn")
 
     def create(self, name: str, properties: dict[str, Any]) -> Created:

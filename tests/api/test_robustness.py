@@ -153,7 +153,13 @@ def _is_understood(status: int, answer: Any) -> bool:
 
 
 def _kill_twice(served: Served, outcomes: Counter[int]) -> None:
+    """At a quarter of the requests and at three fifths, each time with requests in the process."""
     for share in (0.25, 0.6):
         while sum(outcomes.values()) < REQUESTS * share:
             time.sleep(0.05)
-        _worker(served, "sorts").kill()
+        worker = _worker(served, "sorts")
+        worker.suspend()
+        answered = -1
+        while answered < (answered := sum(outcomes.values())):
+            time.sleep(0.5)
+        worker.kill()

@@ -24,12 +24,19 @@ PRIVATE_NAMES = {
     "app:SERVICE_HANDLERS": "dict",
     "app:_build_persistence_save_dict": "()",
     "app:app": "(scope, receive, send)",
+    "core.iam_evaluator:AuthError": "type",
+    "core.iam_evaluator:enforce": (
+        "(access_key_id: str, iam_action: str, service: str, region: str, "
+        "resource_arn: str = '*', service_context: dict[str, typing.Any] | None = None) -> "
+        "ministack.core.iam_evaluator.EvalResult | ministack.core.iam_evaluator.AuthError | None"
+    ),
     "core.lambda_runtime:reset": "()",
     "core.persistence:_json_default": "(obj)",
     "core.persistence:_state_format_version": "(service: str) -> int",
     "core.responses:set_request_account_id": "(access_key_id: str) -> None",
     "core.responses:set_request_region": "(region: str | None) -> None",
     "core.router:SERVICE_PATTERNS": "dict",
+    "core.router:extract_access_key_id": "(headers: dict, query_params=None) -> str",
     "services.apigateway_v1:_authorize_request_v1": (
         "(api_id, stage_name, method_obj, method, request_path, resource, headers, body, "
         "query_params, path_params, stage, owner_account_id, owner_region)"

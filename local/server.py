@@ -19,6 +19,7 @@ import psutil
 
 from local import (
     api_gateway,
+    caller_rights,
     cloudformation,
     firewall,
     http_api,
@@ -136,6 +137,7 @@ class _Process:
         firewall.close_gaps()
         ministack.close_gaps()
         api_gateway.close_gaps()
+        caller_rights.close_gaps()
         ministack.register_service("sagemaker", "SageMaker", http_api.handler(self._sagemaker))
         for provider in cloudformation.providers(self._sagemaker.call):
             ministack.register_resource_type(provider)

@@ -24,10 +24,15 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def signed(api: Api, method: str, path: str, body: bytes | None = None) -> dict[str, str]:
+OWNER = Credentials("123456789012", "local")
+
+
+def signed(
+    api: Api, method: str, path: str, body: bytes | None = None, credentials: Credentials = OWNER
+) -> dict[str, str]:
     """The headers of a request that botocore signs for API Gateway."""
     request = AWSRequest(method=method, url=api.url + path, data=body)
-    SigV4Auth(Credentials("123456789012", "local"), "execute-api", "us-east-1").add_auth(request)
+    SigV4Auth(credentials, "execute-api", "us-east-1").add_auth(request)
     return dict(request.headers)
 
 
@@ -138,6 +143,51 @@ def test_a_signed_request_is_let_in(apis: dict[str, Api]) -> None:
     headers = {**signed(api, "POST", path, body), "Content-Type": "application/json"}
     started = api("POST", path, data=body, headers=headers)
     assert started.status_code == 202, started.text
+
+
+def user(api: Api, name: str, *statements: tuple[str, str]) -> Credentials:
+    """A user who may, or may not, send what the end of an ARN names."""
+    iam = api.road.client("iam")
+    iam.create_user(UserName=name)
+    arn = f"arn:aws:execute-api:us-east-1:123456789012:{api.outputs['ApiId']}/local/"
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": effect, "Action": "execute-api:Invoke", "Resource": arn + ending}
+            for effect, ending in statements
+        ],
+    }
+    iam.put_user_policy(UserName=name, PolicyName="api", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def test_a_caller_may_send_what_its_policies_allow_and_no_more(apis: dict[str, Api]) -> None:
+    api = apis["iam"]
+    reader = user(api, "reader", ("Allow", "GET/*"), ("Deny", "GET/v1/batches"))
+    stranger = user(api, "stranger", ("Allow", "GET/v1/health"))
+    path = "/v1/models"
+    answer = api("GET", path, headers=signed(api, "GET", path, credentials=reader))
+    assert answer.status_code == 200, answer.text
+    body = json.dumps(UPLOAD).encode()
+    for who, method, path, sent in (
+        (reader, "GET", "/v1/batches", None),
+        (reader, "POST", "/v1/models/topics/batches", body),
+        (stranger, "GET", "/v1/models", None),
+    ):
+        headers = signed(api, method, path, sent, credentials=who)
+        headers["Content-Type"] = "application/json"
+        refused(api(method, path, data=sent, headers=headers), 403, "access-denied")
+
+
+def test_a_key_of_nobody_is_refused(apis: dict[str, Api]) -> None:
+    api = apis["iam"]
+    nobody = Credentials("AKIAIOSFODNN7EXAMPLE", "a-secret")
+    headers = signed(api, "GET", "/v1/models", credentials=nobody)
+    answer = api("GET", "/v1/models", headers=headers)
+    assert answer.status_code == 403
+    # Of what it refuses for a reason of its own, the gateway names no status in the body.
+    assert answer.json()["type"] == "urn:lectern:problem:refused"
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "a-key"}])

@@ -1,24 +1,31 @@
-"""Starts serving processes by forking one that has imported torch and transformers already.
+"""Starts Python processes by forking one that has imported torch and transformers already.
 
-The imports are most of what a start costs. They are the same for every model, so one process does
-them once; each model's own code, the toolkit included, is imported after the fork. The server asks
-over the socket on stdin: one message a process, with the ends of the pipes that it holds.
+The imports are most of what a start costs. They are the same for every model and job, so one
+process does them once; the own code of each, the toolkit included, is imported after the fork. The
+server asks over the socket on stdin: one message a process, with the ends of the pipes that it
+holds.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import json
 import os
+import re
+import runpy
 import signal
 import socket
 import sys
+import threading
 import traceback
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 from local.processes import supervisor
@@ -112,7 +119,7 @@ def _supervise(request: dict[str, Any], ends: Ends) -> NoReturn:
         for descriptor, number in ((ends.stdin, 0), (ends.stdout, 1), (ends.stdout, 2)):
             os.dup2(descriptor, number)
         status = supervisor.supervise(
-            Path(request["pid_file"]), lambda: Forked(partial(_serve, request, ends))
+            Path(request["pid_file"]), lambda: Forked(partial(_run, request, ends))
         )
     except BaseException:  # noqa: BLE001 - this process ends here, whatever it was
         traceback.print_exc()
@@ -123,27 +130,75 @@ def _supervise(request: dict[str, Any], ends: Ends) -> NoReturn:
         os._exit(status)
 
 
-def _serve(request: dict[str, Any], ends: Ends, settling: int) -> NoReturn:
+def _run(request: dict[str, Any], ends: Ends, settling: int) -> NoReturn:
     status = 1
     try:
         _become_its_own(request, ends)
         os.close(settling)
-        from local import serving
-
-        serving.main(request["arguments"])
-        status = 0
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BaseException:  # noqa: BLE001 - whatever the model's code raises, this process ends here
+        status = _status_of(request["words"])
+    except BaseException:  # noqa: BLE001 - what an exit function raises, too
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _status_of(words: list[str]) -> int:
+    """Does what Python does with these words, to the end of the interpreter; its exit status."""
+    status = 0
+    try:
+        _execute(words)
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if not isinstance(leaving.code, int | None):
+            print(leaving.code, file=sys.stderr)
+    except BaseException as error:  # noqa: BLE001 - whatever the code raises, it ends here
+        status = 1
+        trace = _from_its_own_code(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    # So do children of multiprocessing, whose parent goes on as this one does.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return status
+
+
+def _execute(words: list[str]) -> None:
+    """Runs the module after `-m`, or the script, as `__main__`."""
+    is_safe_path = words[0] == "-P"
+    first, *arguments = words[is_safe_path:]
+    if first == "-m":
+        module, *arguments = arguments
+        own_folder = Path.cwd()
+    else:
+        own_folder = Path(first).resolve().parent
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:0] = [*([] if is_safe_path else [str(own_folder)]), *paths]
+    sys.argv = [first, *arguments]
+    if first != "-m":
+        runpy.run_path(first, run_name="__main__")
+    elif module == "local.serving":
+        from local import serving
+
+        sys.argv[0] = module
+        serving.main(arguments)
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _from_its_own_code(trace: TracebackType | None) -> TracebackType | None:
+    """Without the frames that stand for the interpreter."""
+    here = (__file__, runpy.__file__, "<frozen runpy>")
+    while trace is not None and trace.tb_frame.f_code.co_filename in here:
+        trace = trace.tb_next
+    return trace
 
 
 def _become_its_own(request: dict[str, Any], ends: Ends) -> None:
     """Everything that a process which was started, not forked, has of its own."""
     import numpy as np
     import setproctitle
+    import torch
 
     ends.close()
     os.setsid()
@@ -157,19 +212,21 @@ def _become_its_own(request: dict[str, Any], ends: Ends) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     np.random.seed()
-    if _shadows(Path(request["code"])):
-        command = [sys.executable, "-P", "-m", "local.serving", *request["arguments"]]
+    torch.default_generator.seed()
+    command = [sys.executable, *request["words"]]
+    if any(_shadows(Path(path)) for path in request["code"]):
         os.execve(sys.executable, command, request["environment"])  # noqa: S606
-    sys.argv = ["local.serving", *request["arguments"]]
-    setproctitle.setproctitle(" ".join([sys.executable, "-m", *sys.argv]))
+    setproctitle.setproctitle(" ".join(command))
 
 
 def _shadows(code: Path) -> bool:
-    """Whether the model's code has a module of a name that is imported already: its own counts."""
+    """Whether there is a module of a name that is imported already: the own one counts."""
     imported = {name.partition(".")[0] for name in sys.modules}
-    return code.is_dir() and any(
-        entry.name.partition(".")[0] in imported for entry in code.iterdir()
-    )
+    if code.is_dir():
+        names = [entry.name for entry in code.iterdir()]
+    else:
+        names = zipfile.ZipFile(code).namelist() if zipfile.is_zipfile(code) else []
+    return any(re.split(r"[./]", name)[0] in imported for name in names)
 
 
 if __name__ == "__main__":

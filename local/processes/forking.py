@@ -53,20 +53,20 @@ class ForkServer:
     def fork(
         self,
         pid_file: Path,
-        arguments: list[str],
         *,
-        code: Path,
+        words: list[str],
+        code: list[Path],
         environment: Mapping[str, str],
         directory: Path,
     ) -> Forked:
-        """`python -m local.serving` with these arguments; raises CannotFork.
+        """What Python would do with these words; raises CannotFork.
 
-        A model with modules in `code` that would hide imported ones is started after all.
+        Where `code` has modules that would hide imported ones, it is started after all.
         """
         message = {
             "pid_file": str(pid_file),
-            "arguments": arguments,
-            "code": str(code),
+            "words": words,
+            "code": [str(path) for path in code],
             "environment": dict(environment),
             "directory": str(directory),
         }
@@ -134,7 +134,7 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int | None:
         if not self._ended.wait(timeout):
-            raise subprocess.TimeoutExpired("local.serving", timeout or 0.0)
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0.0)
         return self._status
 
     def _follow(self, status: int) -> None:

@@ -240,7 +240,7 @@ class Fleet:
     def _start(self, worker: Worker) -> bool:
         port = _free_port()
         try:
-            process = self._host.serving.start(
+            process = self._host.python.serve(
                 self._model,
                 port,
                 environment=self._environment(self._own_variables()),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from local.processes.children import Children
 from local.sagemaker.cloud import Cloud
 from local.sagemaker.logs import LogShipper
-from local.sagemaker.serving_processes import ServingProcesses
+from local.sagemaker.python_processes import PythonProcesses
 from local.sagemaker.store import Store
 from local.sagemaker.transfer import Bucket
 
@@ -35,7 +35,7 @@ class Host:
     directory: Path
     store: Store
     children: Children
-    serving: ServingProcesses
+    python: PythonProcesses
     cloud: Cloud
     logs: LogShipper
     s3: Bucket
@@ -52,7 +52,7 @@ class Host:
             directory=directory,
             store=Store(directory / "records"),
             children=children,
-            serving=ServingProcesses(children),
+            python=PythonProcesses(children),
             cloud=cloud,
             logs=LogShipper(cloud),
             s3=Bucket(cloud),

@@ -116,19 +116,23 @@ class Job:
         command: list[str],
         *,
         environment: dict[str, str],
+        usual: dict[str, str],
         directory: Path,
         seconds: float,
         on_line: Callable[[str], None],
     ) -> Ended:
-        """Runs the container's command to its end, its stop or its time limit."""
+        """Runs the container's command to its end, its stop or its time limit.
+
+        `usual` is the environment of a container that sets no variables.
+        """
 
         def take(line: str) -> None:
             self.log.write(line)
             on_line(line)
 
         deadline = time.monotonic() + seconds
-        child = self.host.children.start(
-            command, environment=environment, directory=directory, on_line=take
+        child = self.host.python.run(
+            command, environment=environment, usual=usual, directory=directory, on_line=take
         )
         while (status := child.wait(_LOOK_SECONDS)) is None:
             if self.stopping.is_set():

@@ -135,6 +135,7 @@ def _process(job: Job, container: Container) -> Ended:
         environment=container.environment(
             {"PROCESSING_JOB_ARN": job.arn}, job.request.get("Environment", {})
         ),
+        usual=container.environment(),
         directory=container.directory,
         seconds=job.request["StoppingCondition"]["MaxRuntimeInSeconds"],
         on_line=lambda line: None,

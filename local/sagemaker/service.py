@@ -90,6 +90,6 @@ class SageMaker:
         """Ends every child process and waits for it."""
         self._host.closing.set()
         self._endpoints.stop()
-        self._host.serving.stop()
+        self._host.python.stop()
         self._host.children.stop()
         self._host.logs.stop()

@@ -205,6 +205,7 @@ class _Training:
             ended = self.job.run_command(
                 command,
                 environment=environment,
+                usual=self.container.environment(),
                 directory=directory,
                 seconds=min(runtime, wait),
                 on_line=_LineReader(self).read,

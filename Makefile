@@ -73,10 +73,11 @@ stop: $(READY) ## stop the local AWS
 
 test: $(READY) ## all tests
 	@$(MAKE) --no-print-directory --jobs 2 overlays
-	@echo "==> tests, two at a time"
-	@# train.py's own tests run twice inside of two others, under both newer transformers.
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
-	  --ignore-glob 'tests/training/test_train*.py'
+	@echo "==> tests, three at a time"
+	@# One more than the cores of a small machine, since tests wait for what they started. Those of
+	@# train.py and package.py run inside of two others, under both newer transformers.
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	  --ignore-glob 'tests/training/test_train*.py' --ignore-glob 'tests/training/test_package*.py'
 
 check: $(READY) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> ruff"

@@ -197,7 +197,7 @@ def test_movie_polarity_as_it_lies_reaches_its_accuracy(road: Road, tmp_path: An
     (tmp_path / "data.csv").write_text("".join(rows))
     shown = road.lectern(
         *("train", "reviews", "--local", "--data", str(tmp_path / "data.csv"), "--json"),
-        *("--set", "Epochs=2"),
+        *("--set", "Epochs=1", "--set", "LearningRate=1e-4"),
     )
     assert json.loads(shown)["metrics"]["accuracy"]["value"] >= 0.76
 

@@ -95,8 +95,8 @@ def trainings(road: Road) -> list[psutil.Process]:
 
 def whole_checkpoints(process: psutil.Process) -> list[Path]:
     """Seals of what this training would resume from."""
-    ml = Path(process.environ()["SAGEMAKER_BASE_DIR"])
-    return list((ml / "checkpoints").glob("*/checkpoint-*/complete.json"))
+    code = Path(process.cwd())
+    return list((code.parent / "checkpoints").glob("*/checkpoint-*/complete.json"))
 
 
 def test_several_labels_a_row_are_trained_and_their_thresholds_kept(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # What reaches transformers, its tokenizers or huggingface_hub; the others compute the same anywhere.
-FILES = ("prepare_figures", "stage", "train*", "evaluate")
+FILES = ("prepare_figures", "stage", "train*", "evaluate", "package*")
 
 
 def scripts_hold_their_promises(overlay: str, version: str) -> None:

@@ -74,15 +74,33 @@ def sagemaker() -> Iterator[SageMaker]:
     stand_in.close()
 
 
+@pytest.fixture(scope="session")
+def known_clients() -> dict[str, Any]:
+    """Clients of the MiniStack, by service: to make one takes longer than most tests."""
+    return {}
+
+
 @pytest.fixture
 def aws(
-    ministack_url: str, sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
+    ministack_url: str,
+    sagemaker: SageMaker,
+    known_clients: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], Any]:
-    """Points this process at the stand-ins; returns what makes clients."""
+    """Points this process at the stand-ins; returns what gives clients."""
     for name, value in credentials(ministack_url, sagemaker).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return boto3.client
+
+    def client(service: str) -> Any:
+        # Each test has a SageMaker of its own.
+        if service.startswith("sagemaker"):
+            return boto3.client(service)
+        if service not in known_clients:
+            known_clients[service] = boto3.client(service)
+        return known_clients[service]
+
+    return client
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from local.processes import supervisor
@@ -176,7 +176,7 @@ def _execute(words: list[str]) -> None:
     sys.path[:0] = [*([] if is_safe_path else [str(own_folder)]), *paths]
     sys.argv = [first, *arguments]
     if first != "-m":
-        runpy.run_path(first, run_name="__main__")
+        _run_script(Path(first).absolute())
     elif module == "local.serving":
         from local import serving
 
@@ -184,6 +184,13 @@ def _execute(words: list[str]) -> None:
         serving.main(arguments)
     else:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _run_script(path: Path) -> None:
+    """As Python does; runpy would give argv and `__file__` another form."""
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__file__ = str(path)
+    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(main))  # noqa: S102
 
 
 def _from_its_own_code(trace: TracebackType | None) -> TracebackType | None:

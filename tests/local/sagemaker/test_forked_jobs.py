@@ -16,29 +16,39 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 SHOW = """
 import sys
 forked = "torch" in sys.modules
-import atexit, json, os, pickle, random, threading, time
-import numpy, torch
-import transformers.pipelines
+import atexit, json, multiprocessing, os, pickle, random, threading, time
 import beside
 
 class Own:
     pass
 
+def double(number):
+    return 2 * number
+
 def later():
     time.sleep(0.5)
     print("a thread's end")
 
-found = {
-    "argv": sys.argv, "path": sys.path, "directory": os.getcwd(), "environment": dict(os.environ),
-    "name": __name__, "file": os.path.abspath(__file__), "main": sys.modules["__main__"].Own is Own,
-    "pickled": type(pickle.loads(pickle.dumps(Own()))) is Own, "beside": beside.__file__,
-    "group": os.getpgid(0) == os.getpid(), "stdin": os.readlink("/proc/self/fd/0"),
-    "drawn": [random.random(), numpy.random.random(), torch.rand(1).item()], "forked": forked,
-}
-with open(os.environ["SM_MODEL_DIR"] + "/found.json", "w") as file:
-    json.dump(found, file)
-atexit.register(print, "the end")
-threading.Thread(target=later).start()
+def show():
+    import numpy, torch
+    import transformers.pipelines
+    found = {
+        "argv": sys.argv, "path": sys.path, "directory": os.getcwd(), "file": __file__,
+        "environment": dict(os.environ), "main": sys.modules["__main__"].Own is Own,
+        "pickled": type(pickle.loads(pickle.dumps(Own()))) is Own, "beside": beside.__file__,
+        "group": os.getpgid(0) == os.getpid(), "stdin": os.readlink("/proc/self/fd/0"),
+        "drawn": [random.random(), numpy.random.random(), torch.rand(1).item()],
+        "forked": forked,
+    }
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found["doubled"] = pool.map_async(double, [1, 2]).get(20)
+    with open(os.environ["SM_MODEL_DIR"] + "/found.json", "w") as file:
+        json.dump(found, file)
+    atexit.register(print, "the end")
+    threading.Thread(target=later).start()
+
+if __name__ == "__main__":
+    show()
 """
 SETS_A_VARIABLE = "import os\nos.environ['OMP_NUM_THREADS'] = '1'\n"
 
@@ -70,9 +80,9 @@ def test_a_forked_script_sees_what_a_started_one_sees(lab):
     drawn = forked.pop("drawn") + again["drawn"] + started.pop("drawn")
     assert len(set(drawn)) == len(drawn), "each draws numbers of its own"
     assert forked == started
-    assert forked["name"] == "__main__"
     assert forked["main"]
     assert forked["pickled"]
+    assert forked["doubled"] == [2, 4]
     assert forked["group"]
     assert lines == lines_of_started
     assert lines[-2:] == ["a thread's end", "the end"]
@@ -83,7 +93,7 @@ def test_a_forked_script_sees_what_a_started_one_sees(lab):
     [
         {
             "script": SHOW.replace(
-                "import numpy, torch\nimport transformers.pipelines", "import numpy"
+                "import numpy, torch\n    import transformers.pipelines", "import numpy"
             ).replace("torch.rand(1).item()", "2")
         },
         {"script": SHOW, "Environment": {"TORCH_LOGS": "+dynamo"}},
@@ -130,8 +140,16 @@ def test_a_job_is_stopped_before_it_did_anything(lab):
     name = lab.train("import torch, time\ntime.sleep(60)", files={"beside.py": ""})
     lab.call("StopTrainingJob", {"TrainingJobName": name})
     assert lab.wait("TrainingJob", name)["TrainingJobStatus"] == "Stopped"
-    left = [each for each in psutil.process_iter() if "time.sleep(60)" in " ".join(each.cmdline())]
-    assert left == []
+    assert [
+        each for each in psutil.Process().children(recursive=True) if name in _folder(each)
+    ] == []
+
+
+def _folder(process):
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""
 
 
 def test_a_module_is_run_out_of_a_zip(lab):

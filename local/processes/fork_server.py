@@ -8,7 +8,6 @@ holds.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import json
@@ -18,7 +17,6 @@ import runpy
 import signal
 import socket
 import sys
-import threading
 import traceback
 import zipfile
 from collections.abc import Callable
@@ -33,6 +31,7 @@ from local.processes import supervisor
 READY = b"ready"
 FORKED = b"forked"
 LONGEST_REQUEST_BYTES = 128 * 1024
+_IMPORTED_AT_EVERY_START = {"sitecustomize", "usercustomize"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,7 @@ def main() -> None:
 
 def _supervise(request: dict[str, Any], ends: Ends) -> NoReturn:
     status = 1
+    own = os.getpid()
     try:
         os.setsid()
         for descriptor, number in ((ends.stdin, 0), (ends.stdout, 1), (ends.stdout, 2)):
@@ -121,46 +121,30 @@ def _supervise(request: dict[str, Any], ends: Ends) -> NoReturn:
         status = supervisor.supervise(
             Path(request["pid_file"]), lambda: Forked(partial(_run, request, ends))
         )
-    except BaseException:  # noqa: BLE001 - this process ends here, whatever it was
+    except BaseException:
+        if os.getpid() != own:
+            # The process that was forked leaves by way of the interpreter, to its end.
+            raise
         traceback.print_exc()
-    finally:
-        # Nobody reads it where the server is gone.
-        with contextlib.suppress(OSError):
-            os.write(ends.status, str(status).encode())
-        os._exit(status)
+    # Nobody reads it where the server is gone.
+    with contextlib.suppress(OSError):
+        os.write(ends.status, str(status).encode())
+    os._exit(status)
 
 
 def _run(request: dict[str, Any], ends: Ends, settling: int) -> NoReturn:
-    status = 1
+    """Does what Python does with the words; leaves by SystemExit."""
     try:
         _become_its_own(request, ends)
         os.close(settling)
-        status = _status_of(request["words"])
-    except BaseException:  # noqa: BLE001 - what an exit function raises, too
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def _status_of(words: list[str]) -> int:
-    """Does what Python does with these words, to the end of the interpreter; its exit status."""
-    status = 0
-    try:
-        _execute(words)
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        if not isinstance(leaving.code, int | None):
-            print(leaving.code, file=sys.stderr)
+        _execute(request["words"])
+    except SystemExit:
+        raise
     except BaseException as error:  # noqa: BLE001 - whatever the code raises, it ends here
-        status = 1
         trace = _from_its_own_code(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-    # So do children of multiprocessing, whose parent goes on as this one does.
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    return status
+        sys.exit(1)
+    sys.exit(0)
 
 
 def _execute(words: list[str]) -> None:
@@ -172,7 +156,8 @@ def _execute(words: list[str]) -> None:
         own_folder = Path.cwd()
     else:
         own_folder = Path(first).resolve().parent
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    given = os.environ.get("PYTHONPATH", "")
+    paths = [os.path.abspath(path) for path in given.split(os.pathsep)] if given else []  # noqa: PTH100
     sys.path[:0] = [*([] if is_safe_path else [str(own_folder)]), *paths]
     sys.argv = [first, *arguments]
     if first != "-m":
@@ -183,7 +168,8 @@ def _execute(words: list[str]) -> None:
         sys.argv[0] = module
         serving.main(arguments)
     else:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        sys.modules["__main__"] = ModuleType("__main__")
+        runpy._run_module_as_main(module)  # type: ignore[attr-defined]
 
 
 def _run_script(path: Path) -> None:
@@ -223,17 +209,21 @@ def _become_its_own(request: dict[str, Any], ends: Ends) -> None:
     command = [sys.executable, *request["words"]]
     if any(_shadows(Path(path)) for path in request["code"]):
         os.execve(sys.executable, command, request["environment"])  # noqa: S606
+    sys.orig_argv = command
     setproctitle.setproctitle(" ".join(command))
 
 
 def _shadows(code: Path) -> bool:
-    """Whether there is a module of a name that is imported already: the own one counts."""
-    imported = {name.partition(".")[0] for name in sys.modules}
+    """Whether there is a module of a name that is imported already: the own one counts.
+
+    So does an installed package, of which transformers found at its import that it is missing.
+    """
+    imported = {name.partition(".")[0] for name in sys.modules} | _IMPORTED_AT_EVERY_START
     if code.is_dir():
         names = [entry.name for entry in code.iterdir()]
     else:
         names = zipfile.ZipFile(code).namelist() if zipfile.is_zipfile(code) else []
-    return any(re.split(r"[./]", name)[0] in imported for name in names)
+    return any(re.split(r"[./]", name)[0] in imported or ".dist-info" in name for name in names)
 
 
 if __name__ == "__main__":

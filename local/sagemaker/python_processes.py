@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ class PythonProcesses:
         self._fork_servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._installed = 0
 
     def serve(
         self,
@@ -124,9 +126,16 @@ class PythonProcesses:
         if sys.platform != "linux":
             return None
         decides = _decides(environment)
+        installed = Path(sysconfig.get_path("purelib")).stat().st_mtime_ns
         with self._lock:
             if self._closed:
                 return None
+            if installed != self._installed:
+                # What was imported is not what a process would import now.
+                for server in self._fork_servers.values():
+                    server.stop()
+                self._fork_servers.clear()
+                self._installed = installed
             if decides not in self._fork_servers:
                 self._fork_servers[decides] = ForkServer(environment)
             return self._fork_servers[decides]
@@ -144,9 +153,13 @@ def _decides(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
 def _code(words: list[str], environment: Mapping[str, str], directory: Path) -> list[Path]:
     """Where a command's own modules lie; nowhere for words that a fork does not understand."""
     first, *rest = words or [""]
-    paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
-    if first.endswith(".py"):
-        return [(directory / first).parent, *(directory / path for path in paths)]
+    given = environment.get("PYTHONPATH", "")
+    paths = [directory / path for path in given.split(os.pathsep)] if given else []
+    if first.endswith(".py") and (directory / first).is_file():
+        return [(directory / first).parent, *paths]
     if first == "-m" and rest and rest[0] != _STARTS_OTHERS:
-        return [directory, *(directory / path for path in paths)]
+        package = directory / rest[0].partition(".")[0]
+        # Of a container, whose data lies there too, only where there is code.
+        has_code = package.is_dir() or any(directory.glob("*.py"))
+        return [*([directory] if has_code else []), *paths]
     return []

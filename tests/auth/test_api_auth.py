@@ -190,7 +190,7 @@ def test_a_key_of_nobody_is_refused(apis: dict[str, Api]) -> None:
     assert answer.json()["type"] == "urn:lectern:problem:refused"
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-api-key": "a-key"}])
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "a-key"}, {"Authorization": "Bearer a"}])
 def test_an_unsigned_request_is_told_to_sign(apis: dict[str, Api], headers: dict[str, str]) -> None:
     document = refused(apis["iam"]("GET", "/v1/models", headers=headers), 403, "unsigned")
     assert "Signature Version 4" in document["detail"]

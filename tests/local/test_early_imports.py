@@ -15,7 +15,7 @@ HARMLESS = [
     'os.environ.get("HF_HOME")',
     'os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"',
     'os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")',
-    'print(os.environ["HOME"])',
+    'print(os.environ["HOME"], "HOME" in os.environ, os.environ.copy())',
     "settings.update(HF_HOME='a')",
     'settings["environ"] = 1',
 ]
@@ -25,6 +25,12 @@ DECIDING = [
     'os.environ.setdefault("OMP_NUM_THREADS", "1")',
     "os.environ.update(given)",
     "os.environ |= given",
+    "held = os.environ",
+    "patch.dict(os.environ, given)",
+    "os.environb[name] = value",
+    "from os import environ as held",
+    'os.environ["ACCELERATE_ENABLE_RICH"] = "1"',
+    'subprocess.run([sys.executable, "-m", "pip", "install", "sentencepiece"])',
     "os.environ[name] = value",
     'from os import environ\nenviron["HF_HOME"] = "a"',
     'os.putenv("HF_HOME", "a")',
@@ -64,6 +70,7 @@ def test_zips_are_read_and_what_is_missing_has_no_code(tmp_path):
     archive = tmp_path / "scripts.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("evaluate.py", "import torch")
+    (tmp_path / ".#train.py").symlink_to("nowhere")
     assert gains_by_early_imports([archive, tmp_path / "missing"])
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("settings.py", DECIDING[0])

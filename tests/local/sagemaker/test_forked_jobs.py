@@ -34,7 +34,7 @@ def show():
     import transformers.pipelines
     found = {
         "argv": sys.argv, "path": sys.path, "directory": os.getcwd(), "file": __file__,
-        "environment": dict(os.environ), "main": sys.modules["__main__"].Own is Own,
+        "environment": os.environ.copy(), "main": sys.modules["__main__"].Own is Own,
         "pickled": type(pickle.loads(pickle.dumps(Own()))) is Own, "beside": beside.__file__,
         "group": os.getpgid(0) == os.getpid(), "stdin": os.readlink("/proc/self/fd/0"),
         "drawn": [random.random(), numpy.random.random(), torch.rand(1).item()],
@@ -49,6 +49,8 @@ def show():
 
 if __name__ == "__main__":
     show()
+    never_closed = open(os.environ["SM_MODEL_DIR"] + "/never-closed.txt", "w")
+    never_closed.write("whole")
 """
 SETS_A_VARIABLE = "import os\nos.environ['OMP_NUM_THREADS'] = '1'\n"
 
@@ -64,6 +66,7 @@ def shown(lab, script=SHOW, **request):
     body = lab.get(job["ModelArtifacts"]["S3ModelArtifacts"])
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
         found = json.load(tar.extractfile("found.json"))
+        assert tar.extractfile("never-closed.txt").read() == b"whole"
     text = json.dumps(found).replace(job["TrainingJobName"], "JOB")
     return json.loads(text), lines
 
@@ -109,9 +112,10 @@ def test_others_are_started(lab, given):
 @pytest.mark.parametrize(
     ("ending", "status", "reason"),
     [
-        ("import sys\nsys.exit(3)", 3, ""),
-        ("import sys\nsys.exit('the rows are gone')", 1, "the rows are gone"),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('the rows are gone')", 1, "the rows are gone"),
         ("raise SystemExit", 0, ""),
+        ("sys.stdout.close()", 0, ""),
         (
             "def fail():\n    raise ValueError('labels differ')\nfail()",
             1,
@@ -120,7 +124,8 @@ def test_others_are_started(lab, given):
     ],
 )
 def test_each_end_is_that_of_a_started_script(lab, before, ending, status, reason):
-    job, lines = ended(lab, before + ending)
+    job, lines = ended(lab, "import sys\nprint('torch' in sys.modules)\n" + before + ending)
+    assert lines[0] == str(bool(before)), "only what imports torch is forked"
     if not status:
         assert job["TrainingJobStatus"] == "Completed"
         return
@@ -135,14 +140,19 @@ def test_each_end_is_that_of_a_started_script(lab, before, ending, status, reaso
     ]
 
 
-def test_a_job_is_stopped_before_it_did_anything(lab):
-    shown(lab)
-    name = lab.train("import torch, time\ntime.sleep(60)", files={"beside.py": ""})
+def test_a_forked_job_is_stopped(lab):
+    script = "import torch, time\nprint('begun')\ntime.sleep(60)"
+    name = lab.train(script, files={"beside.py": ""})
+    lab.eventually(lambda: "begun" in lab.log("/aws/sagemaker/TrainingJobs", name))
+    [process] = _running(name)
+    assert "fork_server" in " ".join(process.parent().cmdline())
     lab.call("StopTrainingJob", {"TrainingJobName": name})
     assert lab.wait("TrainingJob", name)["TrainingJobStatus"] == "Stopped"
-    assert [
-        each for each in psutil.Process().children(recursive=True) if name in _folder(each)
-    ] == []
+    assert _running(name) == []
+
+
+def _running(name):
+    return [each for each in psutil.Process().children(recursive=True) if name in _folder(each)]
 
 
 def _folder(process):

@@ -6,17 +6,22 @@ Each data set goes through `lectern train` on a local AWS of its own, as its fil
 prepared, trained, evaluated on rows that training never saw. The words-only baseline is fitted on
 the same training rows, with its strength and thresholds chosen on the same validation rows. Prints
 the rows of docs/quality.md.
+
+A data set with `folds` is cut into so many parts. Each is measured by a run that was given the
+others, and the figures are those of all parts together: of every row of the file.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import random
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +40,25 @@ from tests.road.walk import BIN, ROOT, Road
 DATA = ROOT.parent / "shared" / "data"
 RESAMPLES = 1000
 STRENGTHS = (1, 3, 10, 30, 100)
+SEED = 13
 Labels = NDArray[np.int64]
+Decided = tuple[Labels, Labels]
+"""What is true of rows and what was predicted: a row and a column a label each."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One data set, the pipeline of the local stage that it goes through, and with what."""
+    """One data set, the pipeline of the local stage that it goes through, and with what.
+
+    `folds` is for headerless rows of a label and a text.
+    """
 
     name: str
     pipeline: str
     data: str
     figures: tuple[str, ...]
     test: str | None = None
+    folds: int = 1
     columns: tuple[str, ...] = ()
     parameters: dict[str, str] = field(default_factory=dict)
 
@@ -93,11 +105,12 @@ RUNS = (
         "reviews",
         "sms_spam/data.csv",
         ("accuracy", "f1_binary"),
+        folds=5,
         parameters={
-            "Epochs": "8",
-            "LearningRate": "5e-5",
-            "BatchSize": "8",
-            "WarmupRatio": "0.1",
+            "Epochs": "4",
+            "LearningRate": "2e-4",
+            "LearningRateSchedule": "cosine",
+            "ClassWeights": "balanced",
         },
     ),
     Run(
@@ -148,30 +161,103 @@ def main(chosen: list[str]) -> None:
                     print(row, flush=True)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one run came to, and the words-only baseline beside it."""
+
+    evaluation: dict[str, Any]
+    baseline: Decided
+    rows: tuple[int, int, int]
+    seconds_of_training: float
+    seconds: float
+
+
 def _rows(road: Road, run: Run) -> list[str]:
-    started = time.monotonic()
-    document = _train(road, run)
-    seconds = time.monotonic() - started
-    steps = _steps(road, document["execution"])
-    train, validation, test = (
-        _split(road, steps, name) for name in ("train", "validation", "test")
-    )
-    figures = _baseline(train, validation, test)
-    sizes = f"{len(train):,} + {len(validation):,}, measured on {len(test):,}"
-    trained = _training_seconds(road, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [run] if run.folds == 1 else _parts(run, Path(folder))
+        measured = [_measured(road, part) for part in parts]
+    train, validation, _ = measured[0].rows
+    tested = sum(each.rows[2] for each in measured)
+    sizes = f"{train:,} + {validation:,}, measured on {tested:,}"
+    if run.folds > 1:
+        sizes += f" in {run.folds} folds"
+    seconds_of_training = sum(each.seconds_of_training for each in measured)
+    seconds = sum(each.seconds for each in measured)
+    baseline = _together([each.baseline for each in measured])
     rows = []
     for figure in run.figures:
-        ours = document["metrics"][figure]
-        low, high = ours["confidence_interval"]
-        shown = f"**{ours['value']:.3f}** ({low:.3f}–{high:.3f})"
+        if run.folds == 1:
+            ours = measured[0].evaluation["metrics"][figure]
+            low, high = ours["confidence_interval"]
+            value, _, interval = f"{ours['value']:.3f} ({low:.3f}–{high:.3f})".partition(" ")
+        else:
+            decided = _together([_confused(each.evaluation) for each in measured])
+            value, _, interval = _interval(figure, *decided).partition(" ")
         rows.append(
-            f"| {run.name} | {figure} | {shown} | {figures(figure)} | {sizes} "
-            f"| {trained:.0f} s of {seconds:.0f} s |"
+            f"| {run.name} | {figure} | **{value}** {interval} | {_interval(figure, *baseline)} "
+            f"| {sizes} | {seconds_of_training:.0f} s of {seconds:.0f} s |"
         )
     return rows
 
 
-def _train(road: Road, run: Run) -> dict[str, Any]:
+def _parts(run: Run, folder: Path) -> list[Run]:
+    """A run for each fold, with a file of its rows to test on and one of all the others.
+
+    The rows of a text are dropped but the first, as Prepare does. Every fold has its share of each
+    label.
+    """
+    with (DATA / run.data).open(newline="", encoding="utf-8") as file:
+        labels = {text: label for label, text in reversed(list(csv.reader(file)))}
+    texts = sorted(labels)
+    random.Random(SEED).shuffle(texts)
+    texts.sort(key=labels.__getitem__)
+    parts = []
+    for fold in range(run.folds):
+        names = {"train": folder / f"train-{fold}.csv", "test": folder / f"test-{fold}.csv"}
+        tested = texts[fold :: run.folds]
+        for name, chosen in (("train", set(texts) - set(tested)), ("test", set(tested))):
+            with names[name].open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows((labels[text], text) for text in texts if text in chosen)
+        parts.append(replace(run, data=str(names["train"]), test=str(names["test"])))
+    return parts
+
+
+def _measured(road: Road, run: Run) -> Measured:
+    started = time.monotonic()
+    execution = _train(road, run)
+    seconds = time.monotonic() - started
+    steps = _steps(road, execution)
+    train, validation, test = (
+        _lines(_output(road, steps, "Prepare", name, "rows.jsonl"))
+        for name in ("train", "validation", "test")
+    )
+    return Measured(
+        evaluation=json.loads(_output(road, steps, "Evaluate", "evaluation", "evaluation.json")),
+        baseline=_baseline(train, validation, test),
+        rows=(len(train), len(validation), len(test)),
+        seconds_of_training=_training_seconds(road, steps),
+        seconds=seconds,
+    )
+
+
+def _confused(evaluation: dict[str, Any]) -> Decided:
+    """The rows that a confusion matrix counts."""
+    counts = np.array(evaluation["confusion_matrix"]["true_by_predicted"])
+    ones = np.eye(len(counts), dtype=np.int64)
+    true, predicted = np.indices(counts.shape)
+    return (
+        ones[np.repeat(true.ravel(), counts.ravel())],
+        ones[np.repeat(predicted.ravel(), counts.ravel())],
+    )
+
+
+def _together(decided: list[Decided]) -> Decided:
+    true, predicted = zip(*decided, strict=True)
+    return np.concatenate(true), np.concatenate(predicted)
+
+
+def _train(road: Road, run: Run) -> str:
+    """The execution, once it was evaluated."""
     finished = subprocess.run(
         [str(BIN / "lectern"), *run.words()],
         cwd=ROOT,
@@ -183,7 +269,7 @@ def _train(road: Road, run: Run) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(finished.stdout)
     if document["metrics"] is None:
         raise SystemExit(f"{run.name}: {document['failure']}")
-    return document
+    return str(document["execution"])
 
 
 def _steps(road: Road, execution: str) -> dict[str, dict[str, Any]]:
@@ -191,17 +277,21 @@ def _steps(road: Road, execution: str) -> dict[str, dict[str, Any]]:
     return {step["StepName"]: step["Metadata"] for step in answer["PipelineExecutionSteps"]}
 
 
-def _split(road: Road, steps: dict[str, dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    job = steps["Prepare"]["ProcessingJob"]["Arn"].rpartition("/")[2]
+def _output(road: Road, steps: dict[str, dict[str, Any]], step: str, output: str, file: str) -> str:
+    job = steps[step]["ProcessingJob"]["Arn"].rpartition("/")[2]
     described = road.client("sagemaker").describe_processing_job(ProcessingJobName=job)
     [uri] = [
-        output["S3Output"]["S3Uri"]
-        for output in described["ProcessingOutputConfig"]["Outputs"]
-        if output["OutputName"] == name
+        each["S3Output"]["S3Uri"]
+        for each in described["ProcessingOutputConfig"]["Outputs"]
+        if each["OutputName"] == output
     ]
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    written = road.client("s3").get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/rows.jsonl")
-    return [json.loads(line) for line in written["Body"].read().decode().splitlines()]
+    written = road.client("s3").get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/{file}")
+    return str(written["Body"].read().decode())
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def _training_seconds(road: Road, steps: dict[str, dict[str, Any]]) -> float:
@@ -212,8 +302,8 @@ def _training_seconds(road: Road, steps: dict[str, dict[str, Any]]) -> float:
 
 def _baseline(
     train: list[dict[str, Any]], validation: list[dict[str, Any]], test: list[dict[str, Any]]
-) -> Callable[[str], str]:
-    """Fit on train, choose strength and thresholds on validation; figures of the test rows."""
+) -> Decided:
+    """Fit on train, choose strength and thresholds on validation; what it says of the test rows."""
     several = "labels" in train[0]
     names = MultiLabelBinarizer().fit([_names(row) for row in [*train, *validation, *test]])
     true = {
@@ -243,7 +333,7 @@ def _baseline(
     assert best is not None
     _, model, thresholds = best
     predicted = _decided(_scores(model, test, several, len(names.classes_)), thresholds)
-    return lambda figure: _interval(figure, true["test"], predicted)
+    return true["test"], predicted
 
 
 def _names(row: dict[str, Any]) -> list[str]:
@@ -289,10 +379,10 @@ def _decided(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> La
 
 
 def _interval(figure: str, true: Labels, predicted: Labels) -> str:
-    random = np.random.default_rng(13)
+    random_rows = np.random.default_rng(SEED)
     drawn = [
         _figure(figure, true[rows], predicted[rows])
-        for rows in random.integers(len(true), size=(RESAMPLES, len(true)))
+        for rows in random_rows.integers(len(true), size=(RESAMPLES, len(true)))
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return f"{_figure(figure, true, predicted):.3f} ({low:.3f}–{high:.3f})"

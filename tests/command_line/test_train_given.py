@@ -33,7 +33,8 @@ def started(deployed: Aws, sagemaker: SageMaker) -> list[dict[str, str]]:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of rows below the working directory."""
     names = ("rows.csv", "test.json", "held/a.csv", "held/more/b.csv", "all/train.csv")
-    for name in (*names, "all/dev/d.csv", "all/other.csv"):
+    from_hub = [f"hub/data/{split}-00000-of-00001.jsonl" for split in ("test", "train")]
+    for name in (*names, "all/dev/d.csv", "all/other.csv", *from_hub):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"0,{name}\n")
     monkeypatch.chdir(tmp_path)
@@ -46,6 +47,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("--data", "rows.csv"), ["rows.csv"]),
         (("--data", "test.json"), ["train/test.json"]),
         (("--data", "all"), ["dev/d.csv", "other.csv", "train.csv"]),
+        (
+            ("--data", "hub/data/test-00000-of-00001.jsonl"),
+            ["train/test-00000-of-00001.jsonl"],
+        ),
         (("--data", "rows.csv", "--test", "test.json"), ["test/test.json", "train/rows.csv"]),
         (
             ("--data", "rows.csv", "--validation", "rows.csv", "--test", "held"),
@@ -110,6 +115,11 @@ def test_a_run_goes_on_from_the_model_data_of_a_version(
         (
             "--validation: rows.csv, but --data has rows of that split too (dev/d.csv)",
             ("--data", "all", "--validation", "rows.csv"),
+        ),
+        (
+            "--test: rows.csv, but --data has rows of that split too "
+            "(data/test-00000-of-00001.jsonl): give one of them",
+            ("--data", "hub", "--test", "rows.csv"),
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from lectern.rows import split_of as split_of_command
 from rows import DataError
 from rows_files import split_of
 
@@ -19,23 +20,37 @@ def rows(name, count, start=0):
     return "".join(f"{i % 2},{name} {i}\n" for i in range(start, start + count))
 
 
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train.csv", "train"),
-        ("dev.tsv", "validation"),
-        ("VALID.json", "validation"),
-        ("val/part-1.csv", "validation"),
-        ("validation/deep/test.csv", "validation"),
-        ("test.json", "test"),
-        ("test/a.csv", "test"),
-        ("test_more.csv", "train"),
-        ("data/test.csv", "train"),
-        ("anything.jsonl", "train"),
-    ],
-)
-def test_the_top_folder_or_the_stem_at_the_root_names_the_split(name, split):
-    assert split_of(name) == split
+OF_NAME = {
+    "train.csv": "train",
+    "dev.tsv": "validation",
+    "VALID.json": "validation",
+    "val/part-1.csv": "validation",
+    "validation/deep/test.csv": "validation",
+    "test.json": "test",
+    "test/a.csv": "test",
+    "Test/dev/train.csv": "test",
+    "train/test.csv": "train",
+    "data/test.csv": "test",
+    "data/more/dev/train.csv": "validation",
+    "data/train-00000-of-00001.jsonl": "train",
+    "test-00000-of-00001.jsonl": "test",
+    "data/Validation-00003-of-00012.jsonl": "validation",
+    "data/test-0-of-1.csv": "train",
+    "test_more.csv": "train",
+    "test-more/a.csv": "train",
+    "anything.jsonl": "train",
+    "anything-00000-of-00001.jsonl": "train",
+}
+
+
+@pytest.mark.parametrize("name", OF_NAME)
+def test_the_outermost_folder_of_such_a_name_or_the_stem_names_the_split(name):
+    assert split_of(name) == OF_NAME[name]
+
+
+@pytest.mark.parametrize("name", OF_NAME)
+def test_the_command_knows_the_split_by_the_rule_of_prepare(name):
+    assert (split_of_command(name) or "train") == split_of(name)
 
 
 def test_given_splits_are_kept_whole_and_in_order(prepare):

@@ -14,7 +14,7 @@ import numpy as np
 
 from lengths import TokenCounter, describe, evenly
 from rows import Columns, DataError, Row
-from rows_files import SPLITS, DataFile, find_files, with_one_hot
+from rows_files import ONE_HOT, SPLITS, DataFile, find_files, with_one_hot
 from rows_ledger import Ledger
 from splits import DROPPED, Dropped, class_order, count_labels, draw, drop_duplicates
 
@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     columns = _columns(args)
     tokens = TokenCounter(args.base) if args.base else None
     files, skipped = find_files(args.input)
-    columns = with_one_hot(columns, files)
+    columns, left_out = with_one_hot(columns, files)
+    _tell_one_hot(columns, left_out)
     ledger = Ledger()
     for directory in (args.train, args.report):
         directory.mkdir(parents=True, exist_ok=True)
@@ -124,6 +125,15 @@ def _columns(args: argparse.Namespace) -> Columns:
         label_delimiter=args.label_delimiter,
         one_hot=one_hot,
     )
+
+
+def _tell_one_hot(columns: Columns, left_out: Sequence[str]) -> None:
+    """Told before the rows are read: it explains why many are rejected."""
+    if columns.label != "*":
+        return
+    print(f"label columns that * stands for: {_few(columns.one_hot)}")
+    if left_out:
+        print(f"  left out, less than {ONE_HOT:.0%} of the values are 0 or 1: {_few(left_out)}")
 
 
 def _read(

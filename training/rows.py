@@ -5,6 +5,8 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
+from rows_lists import is_bracketed, read_list
+
 TRUE = (True, 1, "1", "1.0", "true")
 FALSE = (False, 0, "0", "0.0", "false")
 
@@ -99,6 +101,11 @@ def is_switch(value: object) -> bool:
     return not isinstance(value, list | dict) and (value in TRUE or value in FALSE)
 
 
+def is_missing(value: object) -> bool:
+    """Whether the value is null, NaN or blank."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
 def _switched_on(record: Mapping[str, object], columns: Columns) -> tuple[str, ...] | str:
     labels = []
     for name in columns.one_hot:
@@ -120,6 +127,14 @@ def _switched_on(record: Mapping[str, object], columns: Columns) -> tuple[str, .
 def _listed_labels(value: object, columns: Columns) -> tuple[str, ...] | str:
     if isinstance(value, list):
         parts = value
+    elif is_bracketed(value):
+        found = read_list(value)
+        if found is None:
+            return (
+                f"the labels are {_kind(value)}, not a list that can be read: write them as "
+                '["a", "b"], or without brackets and parted by the label delimiter'
+            )
+        parts = found
     elif isinstance(value, str) and columns.label_delimiter is not None:
         parts = [part for part in value.split(columns.label_delimiter) if part.strip()]
     elif isinstance(value, str) and not value.strip():

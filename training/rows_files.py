@@ -2,12 +2,13 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from rows import Columns, DataError, Row, is_switch, listed
+from rows import Columns, DataError, Row, is_missing, is_switch, listed
 from rows_delimited import DELIMITERS, named_records, read_delimited
 from rows_json import is_array, objects, read_json
 
@@ -23,6 +24,10 @@ SPLIT_NAMES = {
 PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 LOOKED_AT = 1_000
 """Rows of a file by which `*` finds the one-hot columns."""
+ONE_HOT = 0.95
+"""The share of 0 and 1 among a column's values that makes it one-hot; other values are faults."""
+NEARLY_ONE_HOT = 0.5
+"""From this share on a person is told that the column was left out."""
 
 
 @dataclass
@@ -72,23 +77,37 @@ def split_of(name: str) -> str:
     return next((SPLIT_NAMES[place] for place in places if place in SPLIT_NAMES), "train")
 
 
-def with_one_hot(columns: Columns, files: Iterable[DataFile]) -> Columns:
-    """Columns with the label columns that `*` stands for in the first training file."""
+def with_one_hot(columns: Columns, files: Iterable[DataFile]) -> tuple[Columns, list[str]]:
+    """Columns with the label columns that `*` stands for in the first training file.
+
+    Returns with them the columns that are left out though they hold mostly 0 and 1.
+    """
     if columns.label != "*":
-        return columns
+        return columns, []
     file = next(file for file in files if file.split == "train")
+    shares = _shares_of_switches(file, columns)
     besides = columns.fields(()).all[:-1]
-    found: dict[str, bool] = {}
-    for record in islice(_plain_records(file, columns), LOOKED_AT):
-        for name, value in record.items():
-            found[name] = found.get(name, True) and name not in besides and is_switch(value)
-    names = tuple(name for name, is_one_hot in found.items() if is_one_hot)
+    of_label = {name: share for name, share in shares.items() if name not in besides}
+    names = tuple(name for name, share in of_label.items() if share >= ONE_HOT)
     if not names:
         raise DataError(
-            f"{file.name}: label column '*' stands for the columns that hold only 0 and 1, of "
-            f"{listed(found)} none does: name the label columns, separated by commas"
+            f"{file.name}: label column '*' stands for the columns whose values are 0 and 1, at "
+            f"least {ONE_HOT:.0%} of them, of {listed(shares)} none does: name the label columns, "
+            "separated by commas"
         )
-    return replace(columns, one_hot=names)
+    left_out = [name for name, share in of_label.items() if NEARLY_ONE_HOT <= share < ONE_HOT]
+    return replace(columns, one_hot=names), left_out
+
+
+def _shares_of_switches(file: DataFile, columns: Columns) -> dict[str, float]:
+    """Of each column the share of 0 and 1 among the values that are there."""
+    present: Counter[str] = Counter()
+    switches: Counter[str] = Counter()
+    for record in islice(_plain_records(file, columns), LOOKED_AT):
+        for name, value in record.items():
+            present[name] += not is_missing(value)
+            switches[name] += is_switch(value)
+    return {name: switches[name] / max(present[name], 1) for name in present}
 
 
 def _plain_records(file: DataFile, columns: Columns) -> Iterator[dict[str, object]]:

@@ -71,6 +71,11 @@ FORMS = {
         "text,labels\n" + "".join(f"{t},{' ;'.join(ls)}\n" for t, ls in wanted().items()),
         "--label-delimiter=;",
     ),
+    "lists in cells": (
+        "a.csv",
+        "text,labels\n" + "".join(f'{t},"{ls}"\n' for t, ls in wanted().items()),
+        "--label-column=labels",
+    ),
     "delimited, by position": (
         "a.tsv",
         "".join(f"{t}\t{','.join(ls)}\tid {t}\n" for t, ls in wanted().items()),
@@ -97,13 +102,55 @@ def test_every_form_gives_the_same_labels(prepare, form):
     assert sum(report["classes"]["b"].values()) == 15
 
 
-def test_a_star_leaves_out_columns_with_other_values(prepare):
+def test_a_star_leaves_out_columns_with_other_values(prepare, capsys):
     rows = "".join(f"{i},text {i},{i % 2},{i % 3},{(i + 1) % 2},0\n" for i in range(30))
     report, _ = prepare({"a.csv": "id,text,x,grade,y,never\n" + rows}, MULTI, "--label-column=*")
     assert report["labels"] == ["x", "y"]
     assert report["unused_labels"] == ["never"]
+    assert "less than 95% of the values are 0 or 1: grade\n" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"of 'id', 'text' none does: name the label columns"):
         prepare({"b.csv": "id,text\n7,word\n"}, MULTI, "--label-column=*", output="none")
+
+
+def test_a_star_takes_a_column_with_few_odd_values_and_their_rows_are_rejected(prepare, capsys):
+    rows = "".join(f"text {i},{i % 2},{(i + 1) % 2},{i % 2}\n" for i in range(38))
+    odd = "blank,,1,7\nodd,-1,1,8\nodd too,1,-1,9\n"
+    report, target = prepare(
+        {"a.csv": f"text,x,y,z\n{rows}{odd}"}, MULTI, "--label-column=*", "--max-rejected=0.1"
+    )
+    # Of the values that are there, x has 1 odd in 40, y 1 in 41, z 3 in 41.
+    assert report["columns"]["one_hot"] == ["x", "y"]
+    assert [(r["row"], r["reason"]) for r in rejects_of(target)] == [
+        (40, "column 'x' is missing, not 0 or 1"),
+        (41, "column 'x' is '-1', not 0 or 1"),
+        (42, "column 'y' is '-1', not 0 or 1"),
+    ]
+    told = capsys.readouterr().out
+    assert "label columns that * stands for: x, y\n" in told
+    assert "  left out, less than 95% of the values are 0 or 1: z\n" in told
+
+
+def test_a_star_counts_the_fields_that_objects_have(prepare, capsys):
+    rows = [{"text": f"text {i}", "x": i % 2, "y": (i + 1) % 2} for i in range(40)]
+    rows[3] |= {"x": None}
+    rows[4] |= {"grade": 3, "note": None}
+    del rows[5]["y"]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    report, target = prepare({"a.jsonl": content}, MULTI, "--label-column=*", "--max-rejected=0.1")
+    assert report["columns"]["one_hot"] == ["x", "y"]
+    reasons = [r["reason"] for r in rejects_of(target)]
+    assert reasons == [
+        "column 'x' is missing, not 0 or 1",
+        "no field 'y', found 'text', 'x'",
+    ]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_what_a_star_stands_for_is_told_when_too_many_rows_are_rejected(prepare, capsys):
+    rows = "".join(f"text {i},{i % 2},{'' if i % 3 else 1}\n" for i in range(40))
+    with pytest.raises(DataError, match="column 'y' is missing"):
+        prepare({"a.csv": f"text,x,y\n{rows}"}, MULTI, "--label-column=*")
+    assert "label columns that * stands for: x, y\n" in capsys.readouterr().out
 
 
 def test_a_cell_that_is_no_0_or_1_costs_its_row(prepare):

@@ -73,6 +73,43 @@ def test_quotes_in_tsv_that_match_nothing_are_part_of_the_text(tmp_path):
     ]
 
 
+LISTS = {
+    "[0, 1]": ("0", "1"),
+    "[1.0]": ("1",),
+    "['a', 'b']": ("a", "b"),
+    """['a', "it's"]""": ("a", "it's"),
+    '["a' + "' 'b" + '"]': ("a' 'b",),
+    " [] ": (),
+    "[ 0 27]\n": ("0", "27"),
+    "[0. 27.]": ("0", "27"),
+}
+
+
+@pytest.mark.parametrize("delimiter", [None, ","])
+@pytest.mark.parametrize("cell", LISTS)
+def test_a_cell_in_brackets_is_a_list_of_labels(tmp_path, cell, delimiter):
+    columns = Columns(multi_label=True, label_delimiter=delimiter)
+    quoted = cell.replace('"', '""')
+    [(_, row)] = read(tmp_path, "a.csv", f'labels,text\n"{quoted}",words\n', columns)
+    assert row.labels == LISTS[cell]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["[a, b]", "['a' 'b']", "[0 1 ... 5]", "[" * 100_000 + "]", f"[{'-' * 9_999}1]"],
+    ids=lambda cell: cell[:12],
+)
+def test_brackets_around_something_else_cost_their_row(tmp_path, cell):
+    columns = Columns(text="1", label="0", multi_label=True)
+    found = read(tmp_path, "a.csv", f'"[0]",one\n"{cell}",two\n', columns)
+    [(number, reason)] = reasons(found)
+    assert number == 2
+    assert reason.startswith(f"the labels are '{cell}'"[:75])
+    assert (
+        'write them as ["a", "b"], or without brackets and parted by the label delimiter' in reason
+    )
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_an_array_is_read_element_by_element(tmp_path, indent, ascii_only):

@@ -14,6 +14,7 @@ import numpy as np
 
 from lengths import TokenCounter, describe, evenly
 from rows import Columns, DataError, Row
+from rows_delimited import DELIMITERS
 from rows_files import ONE_HOT, SPLITS, DataFile, find_files, with_one_hot
 from rows_ledger import Ledger
 from splits import DROPPED, Dropped, class_order, count_labels, draw, drop_duplicates
@@ -116,7 +117,7 @@ def _columns(args: argparse.Namespace) -> Columns:
             f"--label-at-least {args.label_at_least:g} needs one number a label: name several "
             "label columns, set problem: single-label, or leave it at none"
         )
-    return Columns(
+    columns = Columns(
         text=args.text_column,
         label=args.label_column,
         label_at_least=args.label_at_least,
@@ -125,6 +126,21 @@ def _columns(args: argparse.Namespace) -> Columns:
         label_delimiter=args.label_delimiter,
         one_hot=one_hot,
     )
+    _refuse_a_column_twice(columns)
+    return columns
+
+
+def _refuse_a_column_twice(columns: Columns) -> None:
+    fields = columns.fields(())
+    labels = [("--label-column", name, "labels") for name in fields.labels]
+    holds = {fields.text: "texts"}
+    for option, name, what in [("--text-pair-column", fields.pair, "second texts"), *labels]:
+        if name in holds:
+            raise DataError(
+                f"{option}: '{name}' is the column of the {holds[name]}: name that of the {what}"
+            )
+        if name is not None:
+            holds[name] = what
 
 
 def _tell_one_hot(columns: Columns, left_out: Sequence[str]) -> None:
@@ -209,8 +225,8 @@ def _refuse_too_many_rejects(
     if rejects.count > max_rejected * read:
         raise DataError(
             f"{rejects.count} of {read} rows cannot be used, a share of {max_rejected:g} may "
-            f"be: the first is {rejects.first}; all are in "
-            "rejects.jsonl; mend them, name the columns, or raise --max-rejected"
+            f"be: the first is {rejects.first}; all are in rejects.jsonl, with the report: mend "
+            "them, name the columns, or raise --max-rejected (a pipeline's MaxRejected)"
         )
     for file in files:
         if file.split != "train" and not any(f.rows for f in files if f.split == file.split):
@@ -246,12 +262,11 @@ def _refuse_unsplittable(
     of_name = dict(zip(names, train.tolist(), strict=True))
     rare = [name for name in learnt if of_name[name] < len(needing)]
     if rare and not multi_label:
-        place = _first_place(ledger, splits, files, rare[0], "train")
+        place, hint = _first_place(ledger, splits, files, rare[0], "train")
         raise DataError(
             f"class '{rare[0]}' has {of_name[rare[0]]} distinct texts ({place}), "
-            f"{' and '.join([', '.join(needing[:-1]), needing[-1]])} need one each: add rows, drop "
-            "the class, or name the columns if this line is a header "
-            f"({len(rare)} such classes in all)"
+            f"{' and '.join([', '.join(needing[:-1]), needing[-1]])} need one each: add rows or "
+            f"drop the class{hint} ({len(rare)} such classes in all)"
         )
 
 
@@ -267,21 +282,26 @@ def _refuse_unlearnt(
     for label in class_order(unlearnt)[:1]:
         at = counts[ledger.label_ids[label]]
         split = next(name for name, count in zip(SPLITS, at, strict=True) if count)
-        place = _first_place(ledger, splits, files, label, split)
+        place, hint = _first_place(ledger, splits, files, label, split)
         raise DataError(
             f"label '{label}' is in {split} ({place}), but train has no row of it: add some that "
-            f"are not in {split}, or take it out of {split} ({len(unlearnt)} such labels in all)"
+            f"are not in {split} or take it out of {split}{hint} ({len(unlearnt)} such labels in "
+            "all)"
         )
 
 
 def _first_place(
     ledger: Ledger, splits: np.ndarray, files: Sequence[DataFile], label: str, split: str
-) -> str:
+) -> tuple[str, str]:
+    """Where a label is first, and what to do if that line is a header."""
     labels, rows = ledger.labels()
     having = rows[labels == ledger.label_ids[label]]
     row = int(having[splits[having] == SPLITS.index(split)][0])
     index, number = ledger.place(row)
-    return f"{files[index].name} {files[index].unit} {number}"
+    file = files[index]
+    is_first = number == 1 and file.path.suffix.lower() in DELIMITERS
+    hint = ", or name the columns if this line is a header" if is_first else ""
+    return f"{file.name} {file.unit} {number}", hint
 
 
 def _refuse_empty(splits: np.ndarray, given: set[str]) -> None:

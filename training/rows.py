@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from rows_lists import is_bracketed, read_list
 
 TRUE = (True, 1, "1", "1.0", "true")
 FALSE = (False, 0, "0", "0.0", "false")
+INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Zs")
+"""Unicode's categories of control, format and white space."""
 
 
 class DataError(ValueError):
@@ -80,7 +83,7 @@ def read_row(record: Mapping[str, object], fields: Fields, columns: Columns) -> 
         if not isinstance(text, str):
             return f"the {what} is {_kind(text)}, not a string"
         texts.append(text.strip())
-        if not texts[-1]:
+        if not _is_visible(texts[-1]):
             return f"empty {what}"
     if columns.one_hot:
         labels = _switched_on(record, columns)
@@ -104,6 +107,10 @@ def is_switch(value: object) -> bool:
 def is_missing(value: object) -> bool:
     """Whether the value is null, NaN or blank."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _is_visible(text: str) -> bool:
+    return any(unicodedata.category(character) not in INVISIBLE for character in text)
 
 
 def _switched_on(record: Mapping[str, object], columns: Columns) -> tuple[str, ...] | str:

@@ -12,6 +12,13 @@ from rows_text import RECORD_CHARACTERS, bounded_lines, open_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 TOO_LONG = f"more than {RECORD_CHARACTERS:,} characters"
+POSITIONS = (
+    "with a text column given by its position, counted from 0, every other column is a position too"
+)
+NAMES_OR_POSITIONS = (
+    "set the text and the label column to names that are there, or to positions (0, 1, …) in a "
+    "file without a header"
+)
 
 
 class _TooLong(Exception):
@@ -62,9 +69,6 @@ def read_delimited(
         if fields is None:
             fields = columns.fields(names)
             places = [(field, names.index(field)) for field in fields.all]
-        if len(cells) != len(names):
-            yield number, f"{len(cells)} columns instead of {len(names)}"
-            continue
         yield number, read_row({field: cells[at] for field, at in places}, fields, columns)
 
 
@@ -73,44 +77,64 @@ def named_records(
 ) -> Iterator[tuple[int, list[str] | str, list[str]]]:
     """Yield (line, cells or why there are none, names of the columns) of all but the header."""
     names: list[str] = []
+    hint = _semicolon_hint(path)
     with open_text(path, digest) as file:
         for number, cells in _records(file, DELIMITERS[path.suffix.lower()]):
             if isinstance(cells, str):
-                yield number, cells, names
+                yield number, cells + hint, names
                 continue
             if not any(cell.strip() for cell in cells):
                 continue
             if not names:
-                names, is_header = _names(cells, f"{name} line {number}", columns)
+                names, is_header = _names(cells, f"{name} line {number}", columns, hint)
                 if is_header:
                     continue
+            if len(cells) != len(names):
+                yield number, f"{len(cells)} columns instead of {len(names)}{hint}", names
+                continue
             yield number, cells, names
 
 
-def _names(cells: list[str], place: str, columns: Columns) -> tuple[list[str], bool]:
+def _semicolon_hint(path: Path) -> str:
+    """What to do about a .csv that has semicolons where commas belong; of any other nothing."""
+    if path.suffix.lower() != ".csv":
+        return ""
+    with open_text(path) as file:
+        first = file.readline(RECORD_CHARACTERS)
+    if ";" not in first or "," in first:
+        return ""
+    return ": the file seems to be parted by ';', part it by commas, or by tabs and name it .tsv"
+
+
+def _names(cells: list[str], place: str, columns: Columns, hint: str) -> tuple[list[str], bool]:
     """The names of the columns, and whether the first record gave them."""
     if columns.positional:
         names = [str(position) for position in range(len(cells))]
         missing = [f for f in columns.fields(names).all if f not in names and f != "*"]
         if missing:
             raise DataError(
-                f"{place}: no column '{missing[0]}' in {len(cells)} columns without a header: with "
-                "a text column given by its position, counted from 0, every other column is a "
-                f"position too, at most {len(cells) - 1}"
+                f"{place}: no column '{missing[0]}' in {len(cells)} columns without a header"
+                + (hint or f": {POSITIONS}, at most {len(cells) - 1}")
             )
         return names, False
     header = [cell.strip() for cell in cells]
     names = header if columns.named else [cell.lower() for cell in header]
     wanted = [f for f in columns.fields(names).all if f != "*"]
     if all(field in names for field in wanted):
+        _refuse_a_column_twice(names, wanted, f"{place}: the header {listed(header)}")
         return names, True
     if columns.named:
         raise DataError(
-            f"{place}: the header must hold {listed(wanted)}, found {listed(header)}: set the text "
-            "and the label column to names that are there, or to positions (0, 1, …) in a file "
-            "without a header"
+            f"{place}: the header must hold {listed(wanted)}, found {listed(header)}"
+            + (hint or f": {NAMES_OR_POSITIONS}")
         )
     return ["label", "text"], False
+
+
+def _refuse_a_column_twice(names: list[str], wanted: list[str], header: str) -> None:
+    for field in wanted:
+        if (count := names.count(field)) > 1:
+            raise DataError(f"{header} holds '{field}' {count} times: rename all but one of them")
 
 
 def _records(file: io.TextIOBase, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:

@@ -115,5 +115,5 @@ def _plain_records(file: DataFile, columns: Columns) -> Iterator[dict[str, objec
         yield from (r for _, r in objects(file.path, file.name) if isinstance(r, dict))
         return
     for _, cells, names in named_records(file.path, file.name, columns):
-        if not isinstance(cells, str) and len(cells) == len(names):
+        if not isinstance(cells, str):
             yield dict(zip(names, cells, strict=True))

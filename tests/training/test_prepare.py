@@ -242,12 +242,61 @@ def test_a_field_of_a_megabyte_is_read(prepare):
 
 
 REFUSED = {
-    "too many rejects": (filler(20) + "1\n" * 3, [], "3 of 23 rows", "data.csv line 21"),
+    "too many rejects": (
+        filler(20) + "1\n" * 3,
+        [],
+        "3 of 23 rows",
+        "data.csv line 21: 1 columns instead of 2; all are in rejects.jsonl, with the report",
+        "raise --max-rejected (a pipeline's MaxRejected)",
+    ),
     "latin-1": ("".join(f"{i % 2},café {i}\n" for i in range(9)).encode("latin-1"), [], "UTF-8"),
-    "semicolons": (filler(10).replace(",", ";"), [], "1 columns instead of 2", "data.csv line 1"),
+    "semicolons": (
+        filler(10).replace(",", ";"),
+        [],
+        "data.csv line 1: 1 columns instead of 2: the file seems to be parted by ';', part it by "
+        "commas, or by tabs and name it .tsv; all",
+    ),
+    "semicolons and commas": ("0;b\n" + "1;b, c, d\n" * 9, [], "2: the file seems to be parted"),
+    "semicolons and quotes": ('"0";"b"\n' * 9, [], "quotes do not match", "parted by ';'"),
+    "semicolons below a header": (
+        "kind;words\n0;b\n",
+        ["--text-column=words", "--label-column=kind"],
+        "data.csv line 1: the header must hold 'words', 'kind', found 'kind;words': the file seems",
+    ),
+    "semicolons by position": (
+        "0;b\n",
+        ["--text-column=1", "--label-column=0"],
+        "data.csv line 1: no column '1' in 1 columns without a header: the file seems",
+    ),
+    "a column twice": ("text,label,text\n", [], "data.csv line 1", "holds 'text' 2 times"),
+    "a pair of one column": (
+        filler(20),
+        ["--text-column=body", "--text-pair-column=body"],
+        "--text-pair-column: 'body' is the column of the texts: name that of the second texts",
+    ),
+    "a pair of the text that auto stands for": (
+        filler(20),
+        ["--text-pair-column=text"],
+        "--text-pair-column: 'text' is the column of the texts",
+    ),
+    "labels that are the texts": (
+        filler(20),
+        ["--text-column=1", "--label-column=1"],
+        "--label-column: '1' is the column of the texts: name that of the labels",
+    ),
     "one class": ("".join(f"1,text {i}\n" for i in range(9)), [], "only one class, '1'"),
-    "rare class": (filler(20) + "9,once\n", [], "class '9' has 1 distinct", "data.csv line 21"),
-    "unnamed header": ("category,message\n" + filler(20), [], "class 'category'", "header"),
+    "rare class": (
+        filler(20) + "9,once\n",
+        [],
+        "class '9' has 1 distinct texts (data.csv line 21)",
+        "add rows or drop the class (1 such",
+    ),
+    "unnamed header": (
+        "category,message\n" + filler(20),
+        [],
+        "class 'category'",
+        "drop the class, or name the columns if this line is a header (1 such",
+    ),
     "no rows": ("\n\n\n", [], "no rows in data.csv"),
     "named column absent": (
         "label,text\n" + filler(20),
@@ -279,6 +328,15 @@ def test_what_cannot_be_split_is_refused_with_file_row_and_way_out(prepare, case
         prepare({"data.csv": content}, *arguments)
     for words in said:
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_only_a_csv_parted_by_semicolons_is_said_to_be(prepare, name):
+    comma = "," if name == "a.csv" else "\t"
+    rows = filler(20).replace(",", comma)
+    first = f"1{comma}one; two\n" if name == "a.csv" else "1;one\n"
+    _, target = prepare({name: f"{first}{rows}1\n"}, "--max-rejected=0.1")
+    assert rejects_of(target)[-1]["reason"] == "1 columns instead of 2"
 
 
 def test_rejects_are_written_even_when_there_are_too_many(prepare, tmp_path):

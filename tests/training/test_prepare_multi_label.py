@@ -219,6 +219,11 @@ REFUSED = {
     "one label": ("text,a,b\nx,1,0\ny,0,0\n", ["--label-column=a,b"], "only one label, 'a'"),
     "no label": ("text,a,b\nx,0,0\ny,0,0\n", ["--label-column=a,b"], "no label in 2 rows"),
     "column absent": ("text,a\nx,1\n", ["--label-column=a,b"], "data.csv line 1", "'b'"),
+    "labels that are the texts": (
+        "text,a\nx,1\n",
+        ["--label-column=a,text"],
+        "--label-column: 'text' is the column of the texts",
+    ),
     "named twice": ("text,a\nx,1\n", ["--label-column=a,a"], "each name once"),
     "threshold of one": ("text,label\nx,1\n", ["--label-at-least=1"], "name several label columns"),
 }

@@ -119,6 +119,32 @@ def test_a_label_that_train_has_not_is_refused_with_its_file_and_row(prepare):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["csv", "tsv"])
+def test_a_header_of_every_split_that_is_not_known_is_told_as_one(prepare, name):
+    splits = {"train": 20, "validation": 6, "test": 6}
+    files = {
+        f"{split}.{name}": f"label,sentence\n{rows(split, count)}".replace(
+            ",", {"csv": ",", "tsv": "\t"}[name]
+        )
+        for split, count in splits.items()
+    }
+    with pytest.raises(
+        DataError, match=rf"label 'label' is in test \(test\.{name} line 1\)"
+    ) as caught:
+        prepare(files)
+    assert "take it out of test, or name the columns if this line is a header" in str(caught.value)
+
+
+def test_only_the_first_line_is_said_to_be_a_header(prepare):
+    first = json.dumps({"text": "x", "label": 9})
+    for at, test in enumerate(
+        [{"test.csv": rows("t", 4) + "9,x\n"}, {"test.jsonl": f"{first}\n{first}\n"}]
+    ):
+        with pytest.raises(DataError, match="label '9' is in test") as caught:
+            prepare({"train.csv": rows("a", 20), **test}, output=f"at-{at}")
+        assert "header" not in str(caught.value)
+
+
 def test_rows_of_an_array_are_told_by_element(prepare):
     array = [{"text": f"text {i}", "label": i % 2} for i in range(4)] + [{"text": "x", "label": 9}]
     files = {"train.csv": rows("a", 20), "test.json": json.dumps(array)}

@@ -110,6 +110,33 @@ def test_brackets_around_something_else_cost_their_row(tmp_path, cell):
     )
 
 
+@pytest.mark.parametrize("text", ["\u200b", "\x00", "\u00a0\u2003\u200b", "\u2028", "\ufeff\u00ad"])
+def test_a_text_without_a_visible_character_is_empty(tmp_path, text):
+    lines = [
+        json.dumps({"text": t, "label": 1}) for t in (text, f"{text}a{text}", f"{text}.", "\ue000")
+    ]
+    found = read(tmp_path, "a.jsonl", "\n".join(lines))
+    assert reasons(found) == [(1, "empty text")]
+    assert len(kept(found)) == 3
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "twice"),
+    [
+        ("text,label,Text", Columns(), "'text', 'label', 'Text' holds 'text' 2 times"),
+        ("b,a,b,b", Columns(text="a", label="b"), "'b', 'a', 'b', 'b' holds 'b' 3 times"),
+    ],
+)
+def test_a_header_that_holds_a_column_twice_is_refused(tmp_path, header, columns, twice):
+    with pytest.raises(DataError, match=f"line 1: the header {twice}: rename all but one"):
+        read(tmp_path, "a.csv", f"{header}\n1,2,3,4\n", columns)
+
+
+def test_a_header_may_hold_what_is_not_read_twice(tmp_path):
+    found = read(tmp_path, "a.csv", "id,text,label,id\n7,words,1,8\n")
+    assert kept(found) == [(2, "1", "words")]
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_an_array_is_read_element_by_element(tmp_path, indent, ascii_only):

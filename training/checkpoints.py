@@ -26,7 +26,7 @@ def fingerprint(base: Path, *parts: object) -> str:
     """Name a training by all that decides its result."""
     digest = hashlib.sha256()
     digest.update(json.dumps([transformers.__version__, torch.__version__, *parts]).encode())
-    for path in sorted(base.iterdir()):
+    for path in sorted(path for path in base.iterdir() if path.is_file()):
         # The weights' digests stand in the record that Stage wrote, where there is one.
         if path.suffix == ".json" or not (base / "base.json").is_file():
             with path.open("rb") as file:
@@ -34,17 +34,14 @@ def fingerprint(base: Path, *parts: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def newest_complete(folder: Path) -> Path | None:
-    """The checkpoint to resume from: the newest that is whole, and whose best one is, too."""
-    if not folder.is_dir():
-        return None
-    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
-        if not _is_complete(checkpoint):
-            continue
-        best = read_state(checkpoint)["best_model_checkpoint"]
-        if best is None or _is_complete(folder / Path(best).name):
-            return checkpoint
-    return None
+def newest_complete(folder: Path, processes: Processes) -> Path | None:
+    """The checkpoint to resume from: the newest that is whole, and whose best one is, too.
+
+    Each machine has a folder of its own, and all resume from the same step.
+    """
+    here = {_step(path) for path in folder.glob("checkpoint-*") if _can_resume_from(path)}
+    whole = processes.common(here)
+    return folder / f"checkpoint-{max(whole)}" if whole else None
 
 
 def drop_incomplete(folder: Path) -> None:
@@ -63,6 +60,13 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 def _step(checkpoint: Path) -> int:
     number = checkpoint.name.rpartition("-")[2]
     return int(number) if number.isdecimal() else -1
+
+
+def _can_resume_from(checkpoint: Path) -> bool:
+    if not _is_complete(checkpoint):
+        return False
+    best = read_state(checkpoint)["best_model_checkpoint"]
+    return best is None or _is_complete(checkpoint.parent / Path(best).name)
 
 
 def _is_complete(checkpoint: Path) -> bool:

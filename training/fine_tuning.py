@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_model
+from torch.serialization import register_package
 from torch.utils.data import DataLoader
 from transformers import (
     EvalPrediction,
@@ -20,6 +22,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_utils import EvalLoopOutput
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from batches import Batches
 from checkpoints import drop_incomplete, newest_complete, read_state
@@ -28,6 +31,15 @@ from objective import Loss, plain_loss
 from processes import Processes
 from progress import Progress
 from selection import Outcome, is_patience_over
+
+
+def _on_numbered_cpu(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
+    return storage if location.startswith("cpu:") else None
+
+
+# Where several processes train on CPUs, the Trainer has an optimizer's state loaded to `cpu:0`,
+# a place that torch.load does not know.
+register_package(100, lambda storage: None, _on_numbered_cpu)
 
 
 class FineTuning(Trainer):
@@ -110,6 +122,25 @@ class Patience(TrainerCallback):
             control.should_training_stop = True
 
 
+class WeightsOnEachMachine(TrainerCallback):
+    """Completes the checkpoints of machines but the first, where transformers 5 leaves out weights.
+
+    Without them such a machine would go on from others than the first, or end with them.
+    """
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: PreTrainedModel,
+        **kwargs: object,
+    ) -> None:
+        weights = Path(args.output_dir) / f"checkpoint-{state.global_step}" / SAFE_WEIGHTS_NAME
+        if args.should_save and not weights.exists():
+            save_model(model, str(weights), metadata={"format": "pt"})
+
+
 class BestOfAll(TrainerCallback):
     """Tells every process where the best weights lie.
 
@@ -150,7 +181,7 @@ def trainer(
         data_collator=padding,
         compute_loss_func=loss,
         compute_metrics=measure,
-        callbacks=[Progress(), EpochOrder(batches)],
+        callbacks=[Progress(), EpochOrder(batches), WeightsOnEachMachine()],
     )
     made.batches = batches
     made.remove_callback(PrinterCallback)
@@ -160,7 +191,7 @@ def trainer(
 def fine_tune(trainer: FineTuning, processes: Processes, patience: int) -> Outcome:
     """Train from the start or from the newest whole checkpoint, and load the best weights."""
     folder = Path(trainer.args.output_dir)
-    checkpoint = newest_complete(folder)
+    checkpoint = newest_complete(folder, processes)
     processes.wait()
     if processes.index_here == 0:
         drop_incomplete(folder)

@@ -49,6 +49,14 @@ class Processes:
         distributed.all_reduce(given, op=distributed.ReduceOp.MAX)
         return bool(given.item())
 
+    def common(self, numbers: set[int]) -> set[int]:
+        """The numbers that every process gives."""
+        if self.count == 1:
+            return numbers
+        of_each: list[set[int]] = [set()] * self.count
+        distributed.all_gather_object(of_each, numbers)
+        return set.intersection(*of_each)
+
     @contextmanager
     def shared_folder(self) -> Iterator[Path]:
         """A scratch folder that the processes of one machine share."""

@@ -13,6 +13,7 @@ import pytest
 
 import checkpoints
 import train
+from processes import Processes
 from tests.training import encoders
 from tests.training.running import QUICK, channels, largest_difference, record_of, train_on
 from tests.training.training_rows import write_rows
@@ -137,7 +138,7 @@ def test_a_torn_checkpoint_is_passed_over(interrupted, given, whole, tmp_path, c
 
 def test_checkpoints_whose_best_did_not_arrive_are_passed_over(interrupted):
     shutil.rmtree(interrupted / "checkpoint-7")
-    assert checkpoints.newest_complete(interrupted) is None
+    assert checkpoints.newest_complete(interrupted, Processes()) is None
 
 
 def test_checkpoints_may_have_moved(interrupted, given, whole, tmp_path, capsys):
@@ -147,6 +148,13 @@ def test_checkpoints_may_have_moved(interrupted, given, whole, tmp_path, capsys)
     assert "resuming at step 9" in capsys.readouterr().out
     assert figures == whole[0]
     assert largest_difference(tmp_path / "model", whole[1]) < 1e-6
+
+
+def test_a_folder_beside_the_base_s_files_names_no_other_training(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    named = checkpoints.fingerprint(tmp_path, "rows")
+    (tmp_path / "1_Pooling").mkdir()
+    assert checkpoints.fingerprint(tmp_path, "rows") == named
 
 
 def test_another_training_does_not_resume_from_them(interrupted, given, tmp_path, capsys):

@@ -1,10 +1,12 @@
-"""Two processes under torchrun, over gloo: one result, told and saved once."""
+"""Two processes under torchrun, over gloo, on one machine or two: one result, told and saved once."""
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,54 @@ def test_two_processes_end_where_one_does_with_batches_twice_as_large(given, tmp
     assert ours["metrics"] == pytest.approx(figures, abs=1e-4)
     assert ours["thresholds"] == pytest.approx(alone["thresholds"], abs=1e-3)
     assert largest_difference(tmp_path / "one", two) < 1e-5
+
+
+def test_two_machines_that_are_interrupted_go_on_and_end_where_one_does(given, tmp_path):
+    settings = [*QUICK, "--epochs=3"]
+
+    def start():
+        """An agent of torchrun for each machine, with checkpoints of its own."""
+        port = free_port()
+        agents = []
+        for machine in ("0", "1"):
+            words = [*channels(*given, tmp_path / f"model-{machine}"), *settings, "--batch_size=8"]
+            agents.append(
+                subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=1"),
+                        *("--nnodes=2", f"--node_rank={machine}", f"--master_port={port}"),
+                        *(ROOT / "training" / "train.py", *words),
+                        f"--checkpoint_dir={tmp_path / f'kept-{machine}'}",
+                    ],
+                    env={**os.environ, "OMP_NUM_THREADS": "1"},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+        return agents
+
+    def sealed():
+        return [list(tmp_path.glob(f"kept-{m}/*/*/complete.json")) for m in ("0", "1")]
+
+    interrupted = start()
+    until = time.monotonic() + 100
+    while not all(sealed()) and time.monotonic() < until:
+        assert interrupted[0].poll() is None, interrupted[0].communicate()[0][-4000:]
+        time.sleep(0.01)
+    for agent in interrupted:
+        agent.send_signal(signal.SIGTERM)
+    first = [agent.communicate(timeout=100)[0] for agent in interrupted]
+    assert "is kept, run again to go on" in first[0], first[0][-4000:]
+    assert not (tmp_path / "model-0").exists()
+
+    ended = start()
+    told = [agent.communicate(timeout=100)[0] for agent in ended]
+    assert [agent.returncode for agent in ended] == [0, 0], "\n".join(t[-4000:] for t in told)
+    assert "resuming at step" in told[0]
+    assert "METRIC" not in told[1]
+    figures = train_on(*given, tmp_path / "one", *settings, "--batch_size=16")
+    assert record_of(tmp_path / "model-0")["metrics"] == pytest.approx(figures, abs=1e-4)
+    assert largest_difference(tmp_path / "one", tmp_path / "model-0") < 1e-5
+    assert not (tmp_path / "model-1").exists(), "the second machine saved a model, too"
+    assert not any(sealed()), "checkpoints of a finished training"

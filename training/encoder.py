@@ -3,11 +3,14 @@
 import argparse
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -21,6 +24,8 @@ from stage import read_record
 
 # A tokenizer that knows no limit says a number like 1e30.
 NO_LIMIT = 10**9
+# What from_pretrained raises for files that are torn, unknown, or not made for it.
+UNREADABLE = (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError, SafetensorError)
 
 
 def base_identity(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,7 +48,10 @@ def base_identity(args: argparse.Namespace) -> dict[str, Any]:
 
 def load_tokenizer(base: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer, which gives no more inputs than the model takes."""
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    with _readable_base():
+        tokenizer = AutoTokenizer.from_pretrained(
+            base, trust_remote_code=False, local_files_only=True
+        )
     if tokenizer.pad_token is None:
         raise TrainingError(
             "base: its tokenizer has no padding token, so texts of different lengths make no "
@@ -94,19 +102,25 @@ def read_problem(
             f"dataset.json: problem is '{problem}', allowed are single-label and multi-label"
         )
     if continued_from is not None:
-        _refuse_other_problem(problem, labels, continued_from)
+        _refuse_other_problem(dataset, continued_from)
         labels = list(continued_from["labels"])
     label2id = {label: index for index, label in enumerate(labels)}
     return Problem(problem == "multi-label", bool(dataset["pairs"]), label2id), labels
 
 
-def _refuse_other_problem(
-    problem: str, labels: Sequence[str], continued_from: dict[str, Any]
-) -> None:
+def _refuse_other_problem(dataset: dict[str, Any], continued_from: dict[str, Any]) -> None:
+    problem, labels = dataset["problem"], dataset["labels"]
     if problem != continued_from["problem"]:
         raise TrainingError(
             f"problem: the earlier model is {continued_from['problem']}, the data {problem}: "
             "train from the base encoder instead, without a model to start from"
+        )
+    pairs = bool(dataset["pairs"])
+    if continued_from.get("pairs", pairs) != pairs:
+        earlier, now = ("pairs of texts", "single texts")[:: -1 if pairs else 1]
+        raise TrainingError(
+            f"text_pair: the earlier model reads {earlier}, the data has {now}: "
+            f"give {earlier}, or train from the base encoder"
         )
     missing = [label for label in continued_from["labels"] if label not in labels]
     added = [label for label in labels if label not in continued_from["labels"]]
@@ -125,18 +139,20 @@ def _refuse_other_problem(
 def load_model(
     base: Path, labels: Sequence[str], *, several: bool, earlier: bool
 ) -> PreTrainedModel:
-    model, loaded = AutoModelForSequenceClassification.from_pretrained(
-        base,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-        problem_type=f"{'multi' if several else 'single'}_label_classification",
-        # A base that was fine-tuned before may have another number of classes.
-        ignore_mismatched_sizes=not earlier,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    with _readable_base():
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            base,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+            problem_type=f"{'multi' if several else 'single'}_label_classification",
+            # A base that was fine-tuned before may have another number of classes.
+            ignore_mismatched_sizes=not earlier,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     _refuse_foreign_weights(model, loaded)
     if earlier and loaded["missing_keys"]:
         raise TrainingError(
@@ -154,6 +170,19 @@ def set_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
     if head and head[-1].out_features == len(bias) and head[-1].bias is not None:
         with torch.no_grad():
             head[-1].bias.copy_(bias)
+
+
+@contextmanager
+def _readable_base() -> Iterator[None]:
+    """Say in one line what transformers finds wrong with the files of the base."""
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrainingError(
+            f"base: transformers {transformers.__version__} cannot load it: {reason}: choose an "
+            "encoder that it classifies texts with by code of its own, whole and as safetensors"
+        ) from error
 
 
 def _refuse_foreign_weights(model: PreTrainedModel, loaded: dict[str, Any]) -> None:

@@ -18,7 +18,9 @@ class TokenCounter:
         from transformers import AutoTokenizer
 
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                directory, trust_remote_code=False, local_files_only=True
+            )
         except (OSError, ValueError) as error:
             raise DataError(
                 f"--base {directory}: no tokenizer can be loaded from it ({error}): give a "

@@ -75,7 +75,13 @@ def read_earlier(archive: Path, scratch: Path) -> tuple[Path, dict[str, object]]
     kind = "multi-label" if config.get("problem_type", "").startswith("multi") else "single-label"
     # The model's own order: its head gives the classes in it.
     names = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
-    continued = {"digest": record["data"]["digest"], "problem": kind, "labels": names}
+    data = record["data"]
+    continued = {
+        "digest": data["digest"],
+        "problem": kind,
+        "labels": names,
+        "pairs": bool(data.get("pairs")),
+    }
     return scratch, {**record["base"], "continued_from": continued}
 
 
@@ -162,13 +168,15 @@ def _stage(source: Path, output: Path, identity: dict[str, object]) -> dict[str,
         if path.is_file() and any(fnmatch(path.name, pattern) for pattern in WANTED)
     )
     needed = {
-        "config.json": "config.json",
-        "*.safetensors": "safetensors weights",
+        "config.json": "config.json: name a model that transformers loads",
+        "*.safetensors": "safetensors weights: name a revision that has them (on the Hub, often a "
+        "pull request's commit), or convert them; other formats can carry code",
         "[tv]o*": "tokenizer files",
     }
     for pattern, what in needed.items():
         if not any(fnmatch(name, pattern) for name in names):
             raise StageError(f"{named} has no {what}")
+    _refuse_unknown_kind(source / "config.json", named)
     output.mkdir(parents=True, exist_ok=True)
     files = {}
     for name in names:
@@ -180,6 +188,27 @@ def _stage(source: Path, output: Path, identity: dict[str, object]) -> dict[str,
     continued = ", an earlier model of it" if "continued_from" in identity else ""
     print(f"staged {named}{continued}: {len(names)} files, {size:,} bytes")
     return record
+
+
+def _refuse_unknown_kind(path: Path, named: str) -> None:
+    """Raise for a kind of model that transformers has no code for to classify texts with."""
+    import transformers
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    )
+
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kind = config.get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise StageError(f"{named} has a config.json that is no JSON object: {error}") from error
+    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        own = "; code that a model brings along is not run" if "auto_map" in config else ""
+        raise StageError(
+            f"{named} has model_type {kind!r}, which transformers {transformers.__version__} does "
+            f"not classify texts with{own}: choose an encoder such as BERT, RoBERTa, DistilBERT, "
+            "ELECTRA or DeBERTa"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -79,6 +79,24 @@ def test_a_package_without_what_training_needs_is_refused(tmp_path, monkeypatch,
         main(["--package=some-encoder", f"--output={tmp_path / 'base'}"])
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "clip"}, "model_type 'clip', which transformers"),
+        ({}, "model_type None"),
+        ({"model_type": "own", "auto_map": {}}, "code that a model brings along is not run"),
+        ([], "no JSON object"),
+    ],
+)
+def test_a_model_that_transformers_cannot_classify_with_is_refused_before_it_trains(
+    tmp_path, config, said
+):
+    given = save(tmp_path / "own", {**flat(FILES), "config.json": json.dumps(config).encode()})
+    with pytest.raises(StageError, match=said):
+        main([f"--path={given}", f"--output={tmp_path / 'base'}"])
+    assert not (tmp_path / "base").exists()
+
+
 def test_a_package_that_is_not_installed_is_named(tmp_path):
     with pytest.raises(StageError, match="'no-such-encoder' is not installed"):
         main(["--package=no-such-encoder", f"--output={tmp_path}"])
@@ -229,6 +247,7 @@ def test_an_earlier_model_wins_over_the_base_and_keeps_its_name(tmp_path):
         "digest": "sha256:12",
         "problem": "multi-label",
         "labels": [f"label {i}" for i in range(11)],
+        "pairs": False,
     }
     assert read_record(output) == {
         "id": "org/encoder",

@@ -167,6 +167,7 @@ def test_an_earlier_model_goes_on_with_its_head_and_its_base_s_name(earlier, dat
         "digest": record_of(first)["data"]["digest"],
         "problem": "single-label",
         "labels": list(LABELS),
+        "pairs": False,
     }
     assert not (staged / "code").exists()
     assert not (staged / "onnx").exists()
@@ -204,6 +205,9 @@ def test_an_earlier_model_of_other_labels_or_another_problem_is_refused(earlier,
     other = write_rows(tmp_path / "other", labels=("2", "late", "early"))
     with pytest.raises(TrainingError, match="the data lack '10'; the data add 'early'"):
         train_on(other, staged, tmp_path / "model")
+    pairs = write_rows(tmp_path / "pairs", pairs=True)
+    with pytest.raises(TrainingError, match="earlier model reads single texts, the data has pairs"):
+        train_on(pairs, staged, tmp_path / "model")
     with pytest.raises(TrainingError, match="earlier model is single-label, the data multi"):
         train_on(several, staged, tmp_path / "model")
 
@@ -217,3 +221,23 @@ def test_weights_that_are_not_the_encoder_s_are_refused(data, base, tmp_path):
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TrainingError, match="weights of the encoder are missing"):
         train_on(data, broken, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model_type": "unheard-of"}, "unheard-of"),
+        ({"model_type": "clip_text_model"}, "CLIPTextConfig"),
+        ({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}, "own"),
+    ],
+)
+def test_a_base_that_transformers_cannot_load_is_refused_in_one_line(
+    data, base, tmp_path, settings, said
+):
+    other = shutil.copytree(base, tmp_path / "base")
+    document = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(document | settings))
+    with pytest.raises(TrainingError, match=r"base: transformers \S+ cannot load it") as refused:
+        train_on(data, other, tmp_path / "model")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

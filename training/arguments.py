@@ -24,7 +24,7 @@ def read_arguments(argv: Sequence[str] | None, description: str | None) -> argpa
     """Parse what the training toolkit passes: every hyperparameter as `--name value`."""
     parser = argparse.ArgumentParser(prog="train", description=description, allow_abbrev=False)
     parser.add_argument("--epochs", type=_count, default=3)
-    parser.add_argument("--learning_rate", type=_positive, default=1e-4)
+    parser.add_argument("--learning_rate", type=_positive, default=5e-5)
     parser.add_argument("--batch_size", type=_count, default=16, help="rows a device and pass")
     parser.add_argument("--max_length", type=_count, default=128)
     parser.add_argument("--train_only_top_layer", type=_true_or_false, default=False)

@@ -67,7 +67,7 @@ def starting_bias(
 
 
 def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
-    """Weights, of shape (classes,), against rare classes; 1 for those without a row.
+    """Weights, of shape (classes,), against rare classes; 1 for those that no row or every row has.
 
     Of class numbers (rows,): rows / (classes * rows of the class). Of zeros and ones (rows,
     classes): rows without the label / rows with it, as pos_weight wants it.
@@ -78,4 +78,4 @@ def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
     else:
         counts = np.bincount(labels, minlength=classes)
         weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)
+    return torch.tensor(np.where((counts > 0) & (weights > 0), weights, 1.0), dtype=torch.float32)

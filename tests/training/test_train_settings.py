@@ -100,9 +100,12 @@ def test_a_head_of_several_labels_starts_where_constant_answers_lose_least(weigh
         assert everywhere.isfinite().all()
 
 
-def test_a_class_without_rows_weighs_nothing_in():
+def test_a_class_that_no_row_or_every_row_has_weighs_nothing_in():
     assert balanced_weights(np.array([0, 0, 2]), 3).tolist() == [0.75, 1.0, 1.5]
-    assert balanced_weights(np.array([[1, 0], [1, 0]], dtype=np.uint8), 2).tolist() == [0.0, 1.0]
+    labels = np.array([[1, 0, 1], [1, 0, 0]], dtype=np.uint8)
+    weights = balanced_weights(labels, 3)
+    assert weights.tolist() == [1.0, 1.0, 1.0]
+    assert starting_bias(labels, weights, 0.0).isfinite().all()
 
 
 def test_weights_and_smoothing_change_what_is_learned_and_not_how_it_is_measured(

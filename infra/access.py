@@ -98,6 +98,12 @@ def grant_objects(
     )
 
 
+def grant_read_secret(scope: Construct, role: iam.Role, name: str) -> iam.Grant:
+    """Reads a secret by its name, to whose ARN Secrets Manager adds six characters."""
+    secret = f"{arn(scope, 'secretsmanager', f'secret:{name}')}-??????"
+    return allow(role, "secretsmanager:GetSecretValue", on=[secret])
+
+
 def grant_read_inputs(scope: Construct, role: iam.Role, buckets: Sequence[str]) -> None:
     """Reads every object of buckets that the stage names for the inputs of batches."""
     partition = Stack.of(scope).partition

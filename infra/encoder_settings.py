@@ -8,6 +8,8 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from infra.section import Section, keys_of
 
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]+$", max_length=256)]
+
 
 class HubBase(Section):
     """A pretrained encoder of the Hugging Face Hub at one commit."""
@@ -18,6 +20,11 @@ class HubBase(Section):
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] = Field(
         description="the full commit of the Hub repository, 40 hexadecimal digits, in quotes: "
         "branches and tags move"
+    )
+    token_secret: SecretName | None = Field(
+        default=None,
+        description="the name of a secret in Secrets Manager that holds a Hub token, for a "
+        "private or gated repository; only the step Stage may read it",
     )
 
 
@@ -42,7 +49,7 @@ class PathBase(Section):
 
 def _base_kind(base: object) -> str | None:
     keys = keys_of(base)
-    if keys & {"hub", "revision"}:
+    if keys & {"hub", "revision", "token_secret"}:
         return "hub"
     return keys.pop() if len(keys) == 1 else None
 

@@ -10,7 +10,7 @@ from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from infra import access, instance_types
-from infra.encoder_settings import PathBase
+from infra.encoder_settings import HubBase, PathBase
 from infra.endpoint_settings import RealTimeEndpoint
 from infra.images import TRAINING, inference_image
 from infra.kept import removal_policy
@@ -78,6 +78,7 @@ class FineTuning(Construct):
         training = self._sources.training
         return Surroundings(
             pipeline=self._pipeline,
+            region=region,
             model_package_group=self.registry.model_package_group_name,
             processing_role_arn=processing_role.role_arn,
             training_role_arn=training_role.role_arn,
@@ -119,6 +120,9 @@ class FineTuning(Construct):
         access.grant_write_objects(storage.artifacts, role, f"{below}/runs/*")
         access.grant_use_key(storage.key, role)
         access.grant_volume_key(storage.key, role)
+        base = self._own.base
+        if isinstance(base, HubBase) and base.token_secret is not None:
+            access.grant_read_secret(self, role, base.token_secret)
         access.grant_container(
             role,
             images=[self._processing_image],

@@ -1,4 +1,4 @@
-"""What a stage file may ask of a trained model before it is registered."""
+"""What a stage file may say of how a model is measured, and ask of it before it is registered."""
 
 from __future__ import annotations
 
@@ -38,6 +38,17 @@ class Requirement(Section):
     )
 
 
+class EvaluationSettings(Section):
+    """How a trained model is measured, and what its card shows."""
+
+    resamples: int = Field(
+        default=1000, ge=2, le=100_000, description="bootstrap resamples of each interval"
+    )
+    examples: int = Field(
+        default=20, ge=0, le=1000, description="mistakes that card.html quotes; 0: no texts of rows"
+    )
+
+
 class MarginSettings(Section):
     """How much better than the approved version a model has to be."""
 
@@ -56,3 +67,10 @@ class GateSettings(Requirement):
     over_approved: MarginSettings | None = Field(
         default=None, description="how much better than the approved version, where there is one"
     )
+
+    @property
+    def binary_metrics(self) -> list[str]:
+        """The figures asked for that only a problem of two classes has."""
+        margin = [] if self.over_approved is None else [self.over_approved.metric]
+        asked = [self.metric, *(other.metric for other in self.also), *margin]
+        return sorted({metric for metric in asked if metric.endswith("_binary")})

@@ -72,9 +72,13 @@ def _parameter(name: str, default: str | float) -> Json:
 
 def _stage(settings: PipelineSettings, around: Surroundings) -> Json:
     inputs: Json = {}
+    environment: dict[str, str] = {}
     match settings.base:
         case HubBase() as base:
             arguments = ["--hub", base.hub, "--revision", base.revision]
+            if base.token_secret is not None:
+                arguments += ["--token-secret", base.token_secret]
+                environment["AWS_DEFAULT_REGION"] = around.region
         case PackageBase() as base:
             arguments = ["--package", base.package]
         case _:
@@ -94,6 +98,7 @@ def _stage(settings: PipelineSettings, around: Surroundings) -> Json:
         ],
         inputs=inputs,
         outputs=("base",),
+        environment=environment,
         # The one step that fetches from the Hub.
         isolated=not isinstance(settings.base, HubBase),
     )
@@ -116,6 +121,7 @@ def _prepare(settings: PipelineSettings, around: Surroundings) -> Json:
         *("--test-fraction", text_of("TestFraction")),
         *("--max-rejected", text_of("MaxRejected")),
         *("--seed", text_of("Seed")),
+        *(f"--two-classes-for={metric}" for metric in settings.gate.binary_metrics),
     ]
     return processing_step(
         settings,
@@ -124,6 +130,8 @@ def _prepare(settings: PipelineSettings, around: Surroundings) -> Json:
         arguments=arguments,
         inputs={"raw": get("Parameters.InputDataUri"), "base": output_of("Stage", "base")},
         outputs=outputs,
+        # Where too many rows are bad, it says which.
+        kept_on_failure=("report",),
     )
 
 

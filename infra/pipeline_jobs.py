@@ -11,7 +11,6 @@ from infra.pipeline_settings import PipelineSettings
 
 Json = dict[str, Any]
 
-VOLUME_GB = 30
 INPUTS = "/opt/ml/processing/input"
 RESULTS = "/opt/ml/processing/output"
 CACHE: Json = {"Enabled": True, "ExpireAfter": "P30D"}
@@ -52,6 +51,7 @@ class Surroundings:
     """What a pipeline stands in: its names, roles, images and places in S3."""
 
     pipeline: str
+    region: str
     model_package_group: str
     processing_role_arn: str
     training_role_arn: str
@@ -106,13 +106,18 @@ def processing_step(
     outputs: tuple[str, ...],
     isolated: bool = True,
     source: Source | None = None,
+    environment: dict[str, str] | None = None,
+    kept_on_failure: tuple[str, ...] = (),
 ) -> Json:
-    """A step that runs `python3 -m <name>` out of the zip of training/, or out of `source`."""
+    """A step that runs `python3 -m <name>` out of the zip of training/, or out of `source`.
+
+    Of its outputs, those `kept_on_failure` are uploaded while it runs, the others after it.
+    """
     scripts = source or around.processing_source
     cluster: Json = {
         "InstanceType": settings.processing_instance_type,
         "InstanceCount": 1,
-        "VolumeSizeInGB": VOLUME_GB,
+        "VolumeSizeInGB": settings.volume_gb,
     }
     if instance_types.takes_volume_key(settings.processing_instance_type):
         cluster["VolumeKmsKeyId"] = around.key_arn
@@ -129,12 +134,18 @@ def processing_step(
                 "ContainerEntrypoint": ["python3", "-m", name.lower()],
                 "ContainerArguments": list(arguments),
             },
-            "Environment": {"PYTHONPATH": f"{INPUTS}/code/{scripts.file}"},
+            "Environment": {
+                "PYTHONPATH": f"{INPUTS}/code/{scripts.file}",
+                **(environment or {}),
+            },
             "ProcessingResources": {"ClusterConfig": cluster},
             "ProcessingInputs": [_processing_input(key, uri) for key, uri in read.items()],
             "ProcessingOutputConfig": {
                 "KmsKeyId": around.key_arn,
-                "Outputs": [_processing_output(key, around) for key in outputs],
+                "Outputs": [
+                    _processing_output(key, around, continuous=key in kept_on_failure)
+                    for key in outputs
+                ],
             },
             "StoppingCondition": {"MaxRuntimeInSeconds": settings.max_runtime_seconds},
             "NetworkConfig": {"EnableNetworkIsolation": isolated},
@@ -155,7 +166,7 @@ def _processing_input(name: str, uri: object) -> Json:
     }
 
 
-def _processing_output(name: str, around: Surroundings) -> Json:
+def _processing_output(name: str, around: Surroundings, *, continuous: bool) -> Json:
     runs = f"{around.artifacts_uri}/pipelines/{around.pipeline}/runs"
     return {
         "OutputName": name,
@@ -163,7 +174,7 @@ def _processing_output(name: str, around: Surroundings) -> Json:
         "S3Output": {
             "S3Uri": joined("/", runs, get("Execution.PipelineExecutionId"), name),
             "LocalPath": f"{RESULTS}/{name}",
-            "S3UploadMode": "EndOfJob",
+            "S3UploadMode": "Continuous" if continuous else "EndOfJob",
         },
     }
 

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from infra.constraints import ProcessingType, TrainingType
 from infra.encoder_settings import Base
-from infra.gate_settings import GateSettings
+from infra.gate_settings import EvaluationSettings, GateSettings
 from infra.hyperparameter_settings import Hyperparameters
 from infra.section import Section
 from infra.tuning_settings import TuneSettings
@@ -72,6 +72,9 @@ class PipelineSettings(Section):
         default=None, description="searches for the best hyperparameters instead of training once"
     )
     gate: GateSettings = Field(description="what a model must reach to be registered")
+    evaluation: EvaluationSettings = Field(
+        default=EvaluationSettings(), description="how a model is measured and shown"
+    )
     approval: Literal["manual", "automatic"] = Field(
         description="whether a person approves a version before it serves"
     )
@@ -81,6 +84,12 @@ class PipelineSettings(Section):
     )
     processing_instance_type: ProcessingType = Field(
         description="a processing instance type: prepares rows, evaluates models"
+    )
+    volume_gb: int = Field(
+        default=30,
+        ge=10,
+        le=16_384,
+        description="disk of each job in GB: Prepare needs room for the rows three times",
     )
     max_runtime_seconds: int = Field(
         default=14_400, ge=60, le=432_000, description="longest that one job may run"

@@ -8,7 +8,6 @@ from infra.hyperparameter_settings import WHOLE_NUMBERS
 from infra.pipeline_jobs import (
     CACHE,
     RETRIES,
-    VOLUME_GB,
     Json,
     Surroundings,
     channel,
@@ -154,7 +153,7 @@ def _job(settings: PipelineSettings, around: Surroundings) -> Json:
     resources: Json = {
         "InstanceType": settings.instance_type,
         "InstanceCount": settings.instance_count,
-        "VolumeSizeInGB": VOLUME_GB,
+        "VolumeSizeInGB": settings.volume_gb,
     }
     if instance_types.takes_volume_key(settings.instance_type):
         resources["VolumeKmsKeyId"] = around.key_arn

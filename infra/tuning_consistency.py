@@ -12,7 +12,7 @@ from infra.explanations import shown
 from infra.faults import Fault
 from infra.hyperparameter_settings import CHOICES, WHOLE_NUMBERS, Hyperparameters
 from infra.section import Place, valid
-from infra.tuning_settings import Interval, TuneSettings, Values
+from infra.tuning_settings import MOST_JOBS, Interval, TuneSettings, Values
 
 _TUNE = TypeAdapter(TuneSettings)
 
@@ -106,7 +106,15 @@ def _grid_faults(at: Place, tune: TuneSettings) -> Iterator[Fault]:
             "got a range of numbers, allowed with strategy grid is a mapping with values: a grid "
             "tries every combination",
         )
-    if not tune.intervals and tune.max_jobs != tune.combinations:
+    if tune.intervals:
+        return
+    if tune.combinations > MOST_JOBS:
+        yield Fault(
+            (*at, "ranges"),
+            f"got {tune.combinations} combinations, allowed with strategy grid are {MOST_JOBS} or "
+            "less: every combination is one job; remove values, or use strategy random",
+        )
+    elif tune.max_jobs != tune.combinations:
         yield Fault(
             (*at, "max_jobs"),
             f"got {tune.max_jobs}, allowed with these ranges and strategy grid is "

@@ -22,6 +22,7 @@ from infra.section import Section, keys_of
 
 Objective = Literal["eval_accuracy", "eval_f1", "eval_f1_micro", "eval_loss"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+MOST_JOBS = 750
 _FORMS = "a pair [min, max], a mapping with min and max, or a mapping with values"
 
 
@@ -107,7 +108,7 @@ class TuneSettings(Section):
         description="the figure of the validation rows that is made best: eval_accuracy unless "
         "said, of multi-label problems eval_f1_micro",
     )
-    max_jobs: int = Field(ge=1, le=750, description="training jobs in all")
+    max_jobs: int = Field(ge=1, le=MOST_JOBS, description="training jobs in all")
     max_parallel_jobs: int = Field(
         default=1,
         ge=1,

@@ -53,11 +53,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         _refuse_unsplittable(ledger, unique, files, drawn, multi_label=columns.multi_label)
         splits = draw(ledger, unique, drawn, args.seed, multi_label=columns.multi_label)
         _refuse_empty(splits, given)
+        labels, of_label = _in_class_order(ledger, splits)
+        _refuse_other_than_two(labels, args.two_classes_for)
         looked_at = evenly(splits != DROPPED)
         directories = [args.train, args.validation, args.test]
         counts = _write_splits(scratch, directories, splits, tokens, looked_at)
 
-    labels, of_label = _in_class_order(ledger, splits)
     dataset: dict[str, object] = {
         "problem": args.problem,
         "labels": labels,
@@ -311,6 +312,16 @@ def _refuse_empty(splits: np.ndarray, given: set[str]) -> None:
             raise DataError(f"no rows are left for {name}, {how}: add rows")
 
 
+def _refuse_other_than_two(labels: Sequence[str], metrics: Sequence[str]) -> None:
+    """Refuse rows of which the gate could not measure what it asks for."""
+    if metrics and len(labels) != 2:
+        others = " or ".join(metrics[0].replace("_binary", end) for end in ("", "_micro"))
+        raise DataError(
+            f"{metrics[0]} is a figure of two classes and asked for by the gate, but the rows have "
+            f"{len(labels)} classes: ask for {others}, or give rows of two classes"
+        )
+
+
 def _in_class_order(ledger: Ledger, splits: np.ndarray) -> tuple[list[str], list[dict[str, int]]]:
     """The labels that rows have, and of each how many rows in each split."""
     counts = count_labels(ledger, splits)
@@ -466,6 +477,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-fraction", type=_fraction, default=0.2)
     parser.add_argument("--max-rejected", type=_share, default=0.05, metavar="SHARE")
     parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument(
+        "--two-classes-for",
+        action="append",
+        default=[],
+        metavar="METRIC",
+        help="a figure that the gate asks for and that only two classes have",
+    )
     return parser
 
 

@@ -31,6 +31,7 @@ WANTED = (
 )
 RECORD = "base.json"
 ARCHIVE = "model.tar.gz"
+TOKEN = "HF_TOKEN"  # noqa: S105 - the key's name
 
 
 class StageError(ValueError):
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
             # What a folder is called, its owner says in the settings.
             identity = {"id": "", "revision": ""}
         else:
-            source = _download(args.hub, args.revision, Path(scratch))
+            token = read_token(args.token_secret) if args.token_secret else None
+            source = _download(args.hub, args.revision, token, Path(scratch))
             identity = {"id": args.hub, "revision": args.revision}
         return _stage(source, args.output, identity)
 
@@ -139,7 +141,29 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     return {name: value for name, value in record.items() if name != "files"}
 
 
-def _download(repository: str, revision: str, scratch: Path) -> Path:
+def read_token(secret: str) -> str:
+    """The Hub's token in Secrets Manager: the secret's text, or the value of its key HF_TOKEN."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        text = str(boto3.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"])
+    except (BotoCoreError, ClientError, KeyError) as error:
+        raise StageError(
+            f"--token-secret: {secret!r} cannot be read: {type(error).__name__}: {error}: check "
+            "base.token_secret, and that the secret is in this account and region"
+        ) from error
+    try:
+        # As the console writes a secret: keys and values.
+        text = json.loads(text)[TOKEN]
+    except (ValueError, TypeError):
+        pass
+    except KeyError:
+        raise StageError(f"--token-secret: {secret!r} has no key {TOKEN}: add it") from None
+    return text.strip()
+
+
+def _download(repository: str, revision: str, token: str | None, scratch: Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -149,13 +173,17 @@ def _download(repository: str, revision: str, scratch: Path) -> Path:
 
     try:
         path = snapshot_download(
-            repository, revision=revision, local_dir=scratch, allow_patterns=list(WANTED)
+            repository,
+            revision=revision,
+            token=token,
+            local_dir=scratch,
+            allow_patterns=list(WANTED),
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise StageError(
             f"cannot fetch '{repository}' at {revision}: {reason}: check the id, the revision, "
-            "the network, and HF_TOKEN where the model is gated"
+            "the network and, for a private or gated model, base.token_secret"
         ) from error
     return Path(path)
 
@@ -234,6 +262,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--path", type=Path, help="a directory with an encoder, or with a zip of it"
     )
     parser.add_argument("--revision", type=_commit)
+    parser.add_argument(
+        "--token-secret",
+        metavar="NAME",
+        help="the secret in Secrets Manager with the Hub's token, for a private or gated model",
+    )
     parser.add_argument(
         "--earlier",
         type=Path,

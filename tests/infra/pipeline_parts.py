@@ -11,6 +11,7 @@ from infra.pipeline_settings import PipelineSettings
 SHA = "12040accade4e8a0f71eabdb258fecc2e7e948be"
 AROUND = Surroundings(
     pipeline="reviews",
+    region="us-east-1",
     model_package_group="lectern-dev-reviews",
     processing_role_arn="PROCESSING_ROLE",
     training_role_arn="TRAINING_ROLE",
@@ -104,7 +105,7 @@ def written(name):
         "S3Output": {
             "S3Uri": {"Std:Join": {"On": "/", "Values": run}},
             "LocalPath": f"/opt/ml/processing/output/{name}",
-            "S3UploadMode": "EndOfJob",
+            "S3UploadMode": "Continuous" if name == "report" else "EndOfJob",
         },
     }
 

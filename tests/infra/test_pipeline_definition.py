@@ -9,8 +9,10 @@ import sys
 
 import pytest
 
+from infra.hyperparameter_settings import Hyperparameters
 from infra.pipeline_definition import pipeline_definition
 from infra.pipeline_jobs import Source
+from infra.pipeline_settings import SplitSettings
 from tests.infra.pipeline_parts import (
     AROUND,
     CACHE,
@@ -68,6 +70,24 @@ STAGED = [
 ]
 
 
+def test_prepare_knows_that_the_gate_asks_for_figures_of_two_classes():
+    also = [{"metric": "recall_binary", "at_least": 0.9}, {"metric": "f1", "at_least": 0.1}]
+    gate = {"metric": "f1_binary", "at_least": 0.7, "also": also}
+    prepare = steps(gate=gate)["Prepare"]["Arguments"]["AppSpecification"]
+    asked_for = ["--two-classes-for=f1_binary", "--two-classes-for=recall_binary"]
+    assert prepare["ContainerArguments"][-2:] == asked_for
+
+
+def test_every_job_gets_the_disk_that_is_asked_for():
+    jobs = [step["Arguments"] for step in steps(volume_gb=200).values()]
+    clusters = [
+        job["ProcessingResources"]["ClusterConfig"] for job in jobs if "AppSpecification" in job
+    ]
+    clusters += [job["ResourceConfig"] for job in jobs if "ResourceConfig" in job]
+    assert len(clusters) == 4
+    assert {cluster["VolumeSizeInGB"] for cluster in clusters} == {200}
+
+
 def test_prepare_knows_a_problem_with_several_labels():
     prepare = steps(problem="multi-label")["Prepare"]["Arguments"]["AppSpecification"]
     arguments = prepare["ContainerArguments"]
@@ -85,6 +105,16 @@ def test_stage_fetches_the_pinned_encoder_and_is_the_only_step_with_a_network():
     )
     jobs = [step["Arguments"] for step in found.values() if step["Type"] == "Processing"]
     assert sum(not job["NetworkConfig"]["EnableNetworkIsolation"] for job in jobs) == 1
+
+
+def test_stage_reads_the_token_of_a_gated_encoder_out_of_its_secret():
+    base = {"hub": "org/gated", "revision": SHA, "token_secret": "team/hub"}
+    arguments = steps(base=base)["Stage"]["Arguments"]
+    words = arguments["AppSpecification"]["ContainerArguments"]
+    assert words[:6] == ["--hub", "org/gated", "--revision", SHA, "--token-secret", "team/hub"]
+    assert arguments["Environment"]["AWS_DEFAULT_REGION"] == "us-east-1"
+    others = [steps(base=base)[name]["Arguments"] for name in ("Prepare", "Evaluate")]
+    assert all(set(other["Environment"]) == {"PYTHONPATH"} for other in others)
 
 
 def test_stage_takes_a_packaged_encoder_without_a_network():
@@ -202,6 +232,20 @@ def test_every_hyperparameter_is_one_that_the_script_takes(project, tmp_path):
     assert len(arguments) == 2 * 18
 
 
+def test_the_scripts_own_defaults_are_those_of_the_settings(project, tmp_path):
+    channels = {f"SM_CHANNEL_{name}": str(tmp_path) for name in ("TRAIN", "VALIDATION", "BASE")}
+    code = "import arguments, json; a = arguments.read_arguments([], None); print(json.dumps(arguments.hyperparameters(a)))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project / "training",
+        env=channels | {"SM_MODEL_DIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    defaults = json.loads(run.stdout)
+    assert defaults == Hyperparameters().model_dump() | {"seed": SplitSettings().seed}
+
+
 def test_spot_training_waits_and_resumes_from_checkpoints_that_stay_with_the_rows():
     train = steps(spot=True, max_runtime_seconds=600, max_wait_seconds=1200)["Train"]["Arguments"]
     assert train["EnableManagedSpotTraining"] is True
@@ -298,6 +342,7 @@ def test_evaluate_measures_the_trained_and_the_approved_model_on_the_test_rows()
             *("--test", "/opt/ml/processing/input/test"),
             *("--output", "/opt/ml/processing/output/evaluation"),
             *("--resamples", "1000"),
+            *("--examples", "20"),
             *("--seed", text("Seed")),
             *("--approved", "/opt/ml/processing/input/approved"),
             *("--approved-version", approved("Version")),
@@ -335,6 +380,14 @@ def test_evaluate_judges_by_every_figure_that_the_gate_asks_for():
         *("--require", "accuracy:lower:0.8"),
         *("--margin", "f1:0.01"),
     ]
+
+
+def test_resamples_and_shown_mistakes_are_settings():
+    chosen = {"resamples": 200, "examples": 0}
+    job = steps(evaluation=chosen)["Evaluate"]["Arguments"]["AppSpecification"]
+    words = job["ContainerArguments"]
+    assert words[words.index("--resamples") + 1] == "200"
+    assert words[words.index("--examples") + 1] == "0"
 
 
 def judged(member):

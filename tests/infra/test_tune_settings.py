@@ -17,6 +17,7 @@ from tests.infra.stage_parts import PIPELINE, STAGE, changed, every_place
 
 RATE = {"learning_rate": {"min": 1e-5, "max": 1e-4, "scale": "logarithmic"}}
 TUNE = {"max_jobs": 6, "max_parallel_jobs": 2, "ranges": RATE}
+LARGE_GRID = {name: {"values": list(range(1, 31))} for name in ("batch_size", "epochs")}
 GRID = {"batch_size": {"values": [16, 32]}, "class_weights": {"values": ["none", "balanced"]}}
 HALVING = {"epochs": [1, 9], "learning_rate": [1e-5, 1e-4]}
 AT = "stages/dev.yaml: pipelines.reviews.tune."
@@ -67,6 +68,7 @@ def test_a_search_that_sagemaker_would_take_is_taken(faults, tune):
         ({"ranges": {"class_weights": [0, 1]}}, "ranges.class_weights: got numbers from 0 to 1, allowed is a mapping with values: class_weights is no number"),
         ({"strategy": "grid", "ranges": RATE}, "ranges.learning_rate: got a range of numbers, allowed with strategy grid is a mapping with values"),
         ({"strategy": "grid", "ranges": GRID}, "max_jobs: got 6, allowed with these ranges and strategy grid is 4: every combination of the values is one job"),
+        ({"strategy": "grid", "max_jobs": 750, "ranges": LARGE_GRID}, "ranges: got 900 combinations, allowed with strategy grid are 750 or less"),
         ({"strategy": "hyperband"}, "ranges.epochs: got nothing, allowed with strategy hyperband is [min, max]: jobs that fall behind end between these epochs"),
         ({"strategy": "hyperband", "ranges": {"epochs": [1, 9]}}, "ranges: got epochs alone, allowed with strategy hyperband is a second range"),
         ({"strategy": "hyperband", "ranges": HALVING, "early_stopping": True}, "early_stopping: got true, allowed with strategy hyperband is false"),

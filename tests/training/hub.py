@@ -11,8 +11,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def hub(repository: str, files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the endpoint and the list, growing, of paths that were asked for."""
+def hub(
+    repository: str, files: dict[str, bytes], token: str | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the endpoint and the list, growing, of paths that were asked for.
+
+    With a token, the repository is private.
+    """
     asked: list[str] = []
     listing = {
         "id": repository,
@@ -39,6 +44,9 @@ def hub(repository: str, files: dict[str, bytes]) -> Iterator[tuple[str, list[st
 
         def do_GET(self) -> None:
             asked.append(self.path)
+            if token is not None and self.headers["Authorization"] != f"Bearer {token}":
+                self.send(b"{}", "application/json", 401, {"X-Error-Code": "GatedRepo"})
+                return
             path = self.path.split("?")[0]
             prefix = f"/{repository}/resolve/{COMMIT}/"
             if path in (f"/api/models/{repository}/revision/{COMMIT}", f"/api/models/{repository}"):

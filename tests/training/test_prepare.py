@@ -321,6 +321,13 @@ REFUSED = {
 }
 
 
+def test_a_figure_of_two_classes_is_refused_before_training_on_three(prepare):
+    rows = "".join(f"{i % 3},text {i}\n" for i in range(60))
+    with pytest.raises(DataError, match=r"f1_binary is a figure of two classes .* have 3 classes"):
+        prepare({"data.csv": rows}, "--two-classes-for=f1_binary")
+    prepare({"data.csv": filler(60)}, "--two-classes-for=f1_binary", output="two")
+
+
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_split_is_refused_with_file_row_and_way_out(prepare, case):
     content, arguments, *said = case

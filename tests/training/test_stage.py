@@ -14,6 +14,7 @@ import pytest
 
 from stage import StageError, main, read_record
 from tests.training.hub import COMMIT, hub
+from tests.training.secret_store import secrets_manager
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -114,10 +115,11 @@ def test_a_staged_file_that_changed_or_went_is_noticed(tmp_path, monkeypatch):
         read_record(output)
 
 
-def run_stage(endpoint, home, *arguments):
+def run_stage(endpoint, home, *arguments, aws=None):
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
     return subprocess.run(
         [sys.executable, ROOT / "training" / "stage.py", *arguments],
-        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
+        env={**os.environ, **settings, **(aws or {})},
         capture_output=True,
         text=True,
         timeout=120,
@@ -134,6 +136,23 @@ def test_a_hub_model_is_staged_at_its_commit_without_pickles(tmp_path):
     assert read_record(output) == {"id": "org/encoder", "revision": COMMIT}
     assert (output / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert not any("pytorch_model.bin" in path or "onnx" in path for path in asked)
+
+
+@pytest.mark.parametrize("secret", ["hf_private", '{"HF_TOKEN": "hf_private"}'])
+def test_the_token_of_a_gated_model_is_read_from_its_secret(tmp_path, secret):
+    source = ["--hub=org/gated", f"--revision={COMMIT}", f"--output={tmp_path / 'base'}"]
+    with (
+        hub("org/gated", FILES, token="hf_private") as (endpoint, _),
+        secrets_manager({"team/hub": secret}) as aws,
+    ):
+        refused = run_stage(endpoint, tmp_path / "home", *source, aws=aws)
+        unknown = run_stage(endpoint, tmp_path / "home", *source, "--token-secret=other", aws=aws)
+        run = run_stage(endpoint, tmp_path / "home", *source, "--token-secret=team/hub", aws=aws)
+    assert "for a private or gated model, base.token_secret" in refused.stderr
+    assert "'other' cannot be read" in unknown.stderr
+    assert run.returncode == 0, run.stderr
+    assert read_record(tmp_path / "base") == {"id": "org/gated", "revision": COMMIT}
+    assert "hf_private" not in run.stdout + run.stderr + (tmp_path / "base/base.json").read_text()
 
 
 def test_a_hub_that_lacks_the_commit_ends_in_one_line(tmp_path):

@@ -1,4 +1,4 @@
-"""A pipeline that fine-tunes an encoder of this machine: shipped, read by Stage, and nowhere else."""
+"""Pipelines that fine-tune an encoder of this machine, or a gated one: read by Stage, nowhere else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def training(tmp_path_factory):
     encoder = tmp_path_factory.mktemp("encoder")
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (encoder / name).write_text(name)
-    pipelines = {"reviews": PIPELINE, "own": {**PIPELINE, "base": {"path": str(encoder)}}}
+    pipelines = {
+        "reviews": PIPELINE,
+        "own": {**PIPELINE, "base": {"path": str(encoder)}},
+        "gated": {**PIPELINE, "base": {**PIPELINE["base"], "token_secret": "team/hub"}},
+    }
     model = {**MODEL, "source": {"pipeline": "own"}}
     document = {**STAGE, "stage": "dev", "pipelines": pipelines, "models": {"own": model}}
     settings = Settings.model_validate(document)
@@ -66,3 +70,17 @@ def test_only_the_pipelines_own_processing_role_reads_the_encoders_zip(training,
         if statement["Action"] == "s3:GetObject" and zipped in json.dumps(statement["Resource"])
     }
     assert readers == {"OwnProcessingRole"}
+
+
+def test_only_the_gated_pipelines_processing_role_reads_the_secret(training):
+    policies = {
+        name: json.dumps(resource["Properties"]["PolicyDocument"]["Statement"])
+        for name, resource in training["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Policy"
+    }
+    readers = [name for name, text in policies.items() if "secretsmanager" in text]
+    assert len(readers) == 1
+    assert readers[0].startswith("GatedProcessingRole")
+    [statement] = [one for one in json.loads(policies[readers[0]]) if "secrets" in str(one)]
+    assert statement["Action"] == "secretsmanager:GetSecretValue"
+    assert json.dumps(statement["Resource"]).count(":secret:team/hub-??????") == 1

@@ -48,6 +48,21 @@ def test_a_failing_process_fails_the_job_and_uploads_nothing(lab):
     assert lab.keys("failed") == []
 
 
+def test_what_a_failing_process_wrote_to_a_continuous_output_is_kept(lab):
+    script = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('row 7'); sys.exit(1)"
+    request = lab.processing(
+        script,
+        outputs=[("report", lab.uri("report")), ("rows", lab.uri("rows"))],
+        arguments=["/opt/ml/processing/report/rejects.jsonl"],
+    )
+    report = request["ProcessingOutputConfig"]["Outputs"][0]
+    report["S3Output"]["S3UploadMode"] = "Continuous"
+    lab.call("CreateProcessingJob", {"ProcessingJobName": "rejecting", **request})
+    assert lab.wait("ProcessingJob", "rejecting")["ProcessingJobStatus"] == "Failed"
+    assert [key.rpartition("/")[2] for key in lab.keys("report")] == ["rejects.jsonl"]
+    assert lab.keys("rows") == []
+
+
 def test_the_exit_message_is_described(lab):
     request = lab.processing(
         "import pathlib, sys\npathlib.Path(sys.argv[1]).write_text('17 rows kept')",

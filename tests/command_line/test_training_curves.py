@@ -26,14 +26,16 @@ SCRIPT = f"""
 import time
 for epoch, loss in enumerate({LOSSES}, start=1):
     print(f"METRIC loss={{loss}} METRIC epoch={{epoch}}", flush=True)
+    # No two in one second, which is the shortest period.
+    time.sleep(1.1)
 print("METRIC eval_accuracy=0.75", flush=True)
 """
 NAMES = ("loss", "epoch", "eval_accuracy")
 ANALYTICS = """
 import json, sys
 from sagemaker.core.analytics import TrainingJobAnalytics
-table = TrainingJobAnalytics(sys.argv[1]).dataframe()
-print(json.dumps(table.to_dict("records")))
+tables = [TrainingJobAnalytics(sys.argv[1], period=period).dataframe() for period in (1, None)]
+print(json.dumps([table.to_dict("records") for table in tables]))
 """
 
 
@@ -139,11 +141,18 @@ def test_the_sdks_training_job_analytics_shows_the_same_curves(
         timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
-    rows = json.loads(ran.stdout.splitlines()[-1])
-    assert {row["metric_name"] for row in rows} == set(NAMES)
-    shown = {row["metric_name"]: row["value"] for row in rows}
-    assert shown["eval_accuracy"] == 0.75
-    # The SDK asks for averages by the minute; a job over the turn of a minute has two.
-    losses = [row["value"] for row in rows if row["metric_name"] == "loss"]
-    assert min(LOSSES) <= min(losses)
-    assert max(losses) <= max(LOSSES)
+    by_second, by_minute = map(curves, json.loads(ran.stdout.splitlines()[-1]))
+    assert by_second == {"loss": list(LOSSES), "epoch": [1, 2, 3], "eval_accuracy": [0.75]}
+    # Without a period the SDK asks for averages by the minute; a job over its turn has two.
+    assert set(by_minute) == set(NAMES)
+    averages = by_minute["loss"]
+    assert 1 <= len(averages) <= 2
+    assert min(LOSSES) <= min(averages) <= max(averages) <= max(LOSSES)
+
+
+def curves(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """The values of each metric, in the order of their time."""
+    found: dict[str, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row["timestamp"]):
+        found.setdefault(row["metric_name"], []).append(row["value"])
+    return found

@@ -93,6 +93,7 @@ class Card:
     histograms: list[Histogram]
     left_out_histograms: int
     mistakes: list[Mistake]
+    reads_pairs: bool
     base: Mapping[str, Any]
     continued_from: Mapping[str, Any] | None
     facts: list[tuple[str, str]]
@@ -136,6 +137,7 @@ def describe(
         histograms=histograms[:MOST_HISTOGRAMS],
         left_out_histograms=max(0, len(histograms) - MOST_HISTOGRAMS),
         mistakes=_mistakes(scored, texts, examples),
+        reads_pairs=bool(texts) and not isinstance(texts[0], str),
         base=_dict(record.get("base")),
         continued_from=_dict(record.get("continued_from")) or None,
         facts=_facts(evaluation, scored, record),
@@ -351,7 +353,10 @@ def _data(data: Row) -> list[tuple[str, str]]:
 
 def _limits(evaluation: Mapping[str, Any], scored: Scored, record: Row) -> list[str]:
     longest = _dict(record.get("hyperparameters")).get("max_length")
-    cut = f"Texts of more than {longest} tokens are cut." if longest else ""
+    cut = (
+        f"Texts of more than {longest} tokens are cut where it is trained, measured and served; a "
+        "transformers pipeline cuts them with truncation=True only."
+    )
     answer = (
         "It may give a text several labels or none; a label is given from its threshold on."
         if scored.multi_label
@@ -363,7 +368,7 @@ def _limits(evaluation: Mapping[str, Any], scored: Scored, record: Row) -> list[
         "another source, time or language they say nothing until it is measured on some.",
         answer,
         "The intervals cover the chance of the test rows, not that of another training run.",
-        *([cut] if cut else []),
+        *([cut] if longest else []),
         "It repeats what is systematic in its labels and in its base model, mistakes and biases "
         "included: no decision about a person should rest on it alone.",
     ]

@@ -8,8 +8,14 @@ from card import Card
 from card_html import count, figure, interval, signed
 
 MOST_CLASSES = 200
-# The Hub's names of its models; what was staged from elsewhere has none.
+# The Hub's names of its models, and the commits that Stage asks for with them: a package has a
+# version instead, a folder nothing.
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+# `lectern push` puts the repository in its place.
+MODEL = 'model="ORG/NAME"'
+# What JSON leaves as it is, though YAML does not take it, or takes it for the end of a line.
+NOT_IN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 # The Hub's metric types for what is measured here.
 HUB_METRICS = {
     "accuracy": "accuracy",
@@ -29,6 +35,7 @@ def render(card: Card) -> str:
     sections = [
         _front_matter(card),
         f"# {_escaped(card.title)}\n\n{_verdict(card)}\n\n{_bullets(card.facts)}",
+        f"## With transformers\n\n{_usage(card)}",
         f"## Figures\n\n{_figures(card)}",
         f"## {'Labels' if card.multi_label else 'Classes'}\n\n{_classes(card)}",
         f"## Training data\n\n{_training_data(card)}",
@@ -45,7 +52,7 @@ def render(card: Card) -> str:
 def _front_matter(card: Card) -> str:
     lines = ["library_name: transformers", "pipeline_tag: text-classification"]
     base = str(card.base.get("id") or "")
-    if HUB_ID.fullmatch(base):
+    if HUB_ID.fullmatch(base) and COMMIT.fullmatch(str(card.base.get("revision") or "")):
         lines.append(f"base_model: {_yaml(base)}")
     lines += [
         "tags:",
@@ -84,6 +91,24 @@ def _verdict(card: Card) -> str:
         return "No gate: nothing was asked of this model."
     verdict = "Passes" if gate["passed"] else "Fails"
     return f"**{verdict} its gate:** {_escaped(gate['message'])}."
+
+
+def _usage(card: Card) -> str:
+    text = '{"text": "A text", "text_pair": "Another"}' if card.reads_pairs else '"A text"'
+    every = ", top_k=None" if card.multi_label else ""
+    scores = (
+        "A label is given where its score is at least the threshold listed below."
+        if card.multi_label
+        else "With `top_k=None` every class comes with its score."
+    )
+    return (
+        "```python\n"
+        "from transformers import pipeline\n\n"
+        f'classify = pipeline("text-classification", {MODEL})\n'
+        f"answer = classify({text}, truncation=True{every})\n"
+        "```\n\n"
+        f"`truncation=True` cuts long texts as in training; without it they may fail. {scores}"
+    )
 
 
 def _figures(card: Card) -> str:
@@ -145,7 +170,13 @@ def _training_data(card: Card) -> str:
             for file in card.files
         ]
         parts.append(_table(("File", "Split", "Rows", "SHA-256"), rows))
-    return "\n\n".join(parts) or "The model artifact does not say."
+    if not parts:
+        parts.append("The model artifact does not say.")
+    if card.continued_from:
+        digest = card.continued_from.get("digest")
+        trained = f", trained on {_escaped(digest)}" if digest else ""
+        parts.append(f"Continued from an earlier model{trained}.")
+    return "\n\n".join(parts)
 
 
 def _bullets(facts: Iterable[tuple[str, str]]) -> str:
@@ -166,5 +197,7 @@ def _escaped(text: str) -> str:
 
 
 def _yaml(text: str) -> str:
-    # A JSON string is a YAML one.
-    return json.dumps(text)
+    # A JSON string is a YAML one, but for the two halves in which JSON may write an emoji.
+    return NOT_IN_YAML.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False)
+    )

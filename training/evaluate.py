@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,19 @@ import card
 import card_html
 import card_markdown
 import comparison
-from bootstrap import CONFIDENCE, observed, resampled, rounded, spread
+from bootstrap import CONFIDENCE, exact, observed, resampled, rounded, spread
 from gate import UNREADABLE_VERSION, GateError, Margin, Requirement, check_names, decide
 from metrics import per_class
 from predictions import ARTIFACT, MULTI_LABEL, SINGLE_LABEL, Classifier, Text, load, predict
 from ranking import areas
-from scored import Scored, calibration, counts_of, measure, names, rank_each
+from scored import Scored, calibration, counts_of, fewest_rows, measure, names, rank_each
 
 # The matrix of a thousand classes would be a million lines of evaluation.json.
 MOST_CLASSES_IN_MATRIX = 200
 # What an archive, its files and its weights raise when they are not what they should be.
 UNREADABLE = (OSError, ValueError, EOFError, tarfile.TarError, SafetensorError)
+NO_VERSION = "none"
+LONGEST_REASON = 200
 
 
 class EvaluationError(ValueError):
@@ -36,18 +39,19 @@ class EvaluationError(ValueError):
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Write evaluation.json, card.html and card.md; return what evaluation.json holds."""
     args = _arguments(argv)
+    before = _approved_artifact(args.approved, args.approved_version)
     model = _load(args.model)
     check_names(args.require, args.margin, names(model.problem, model.labels), model.problem)
     rows = _read_rows(args.test)
     texts, true = _texts(rows), _true(rows, model)
     print(f"{len(rows)} rows, {len(model.labels)} classes, {model.problem}", flush=True)
     candidate = _score(model, model, texts, true)
-    approved, skipped = _approved(args.approved, model, texts, true)
+    approved, skipped = _approved(before, model, texts, true)
     evaluation = evaluate(
         candidate,
         approved,
         skipped=skipped,
-        version=args.approved_version,
+        version=args.approved_version or NO_VERSION,
         resamples=args.resamples,
         seed=args.seed,
         requirements=args.require,
@@ -63,7 +67,7 @@ def evaluate(
     approved: Scored | None = None,
     *,
     skipped: str | None = None,
-    version: str = "none",
+    version: str = NO_VERSION,
     resamples: int,
     seed: int,
     requirements: Sequence[Requirement] = (),
@@ -78,14 +82,10 @@ def evaluate(
     measures = [measure(each) for each in scored]
     values = [observed(each, candidate.rows) for each in measures]
     draws = resampled(measures, candidate.rows, resamples, seed)
-    metrics = {}
-    for name, value in values[0].items():
-        error, interval = spread(draws[0][name])
-        metrics[name] = {
-            "value": value,
-            "standard_error": error if value is not None else None,
-            "confidence_interval": interval if value is not None else None,
-        }
+    fewest = fewest_rows(candidate)
+    metrics = {
+        name: _metric(value, draws[0][name], *fewest[name]) for name, value in values[0].items()
+    }
     compared: dict[str, Any] | None = None
     if skipped is not None:
         compared = {"version": version, "skipped": skipped}
@@ -108,6 +108,14 @@ def evaluate(
         "comparison": compared,
         "gate": decide(requirements, margin, metrics, compared, candidate.rows),
     }
+
+
+def _metric(value: float | None, draws: np.ndarray, rows: int, classes: int) -> dict[str, Any]:
+    error, interval = (None, None) if value is None else spread(draws)
+    if interval is not None and interval[0] == interval[1]:
+        # Of rows that are all right each resample is too, however few they are.
+        interval = exact(interval[0], rows, classes)
+    return {"value": value, "standard_error": error, "confidence_interval": interval}
 
 
 def _load(directory: Path) -> Classifier:
@@ -177,20 +185,45 @@ def _score(model: Classifier, like: Classifier, texts: Sequence[Text], true: np.
     return Scored(like.problem, like.labels, true, probabilities[:, order], model.thresholds[order])
 
 
+def _approved_artifact(directory: Path | None, version: str | None) -> Path | None:
+    """The approved version's artifact, whatever its registration called it; None where none is."""
+    if directory is None or version == NO_VERSION:
+        return None
+    found = sorted(directory.glob("*.tar.gz"))
+    if len(found) != 1:
+        raise EvaluationError(
+            f"--approved: one *.tar.gz of version {version} is expected in {directory}, got "
+            f"{', '.join(path.name for path in found) or 'none'}: register the version with its "
+            "model artifact, or reject it"
+        )
+    return found[0]
+
+
 def _approved(
-    directory: Path | None, candidate: Classifier, texts: Sequence[Text], true: np.ndarray
+    archive: Path | None, candidate: Classifier, texts: Sequence[Text], true: np.ndarray
 ) -> tuple[Scored | None, str | None]:
     """The approved version on the same rows, or why it is not comparable; neither where none is."""
-    if directory is None or not (directory / ARTIFACT).is_file():
+    if archive is None:
         return None, None
     try:
-        model = load(directory)
-    except UNREADABLE as error:
-        return None, f"{UNREADABLE_VERSION}: {_first_line(error)}"
+        model = _load_named(archive)
+    # Whatever an artifact of others makes the libraries raise, it cannot be compared with.
+    except Exception as error:  # noqa: BLE001
+        return None, f"{UNREADABLE_VERSION}: {_in_one_line(error)}"
     reason = comparison.why_not(candidate, model)
     if reason is not None:
         return None, reason
     return _score(model, candidate, texts, true), None
+
+
+def _load_named(archive: Path) -> Classifier:
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / ARTIFACT).symlink_to(archive.resolve())
+        model = load(Path(scratch))
+    # Where there are no tokenizer files, transformers 5 makes a tokenizer up.
+    if len(model.tokenizer) <= len(model.tokenizer.all_special_ids):
+        raise ValueError("its tokenizer knows no words")
+    return model
 
 
 def _per_class(scored: Scored) -> dict[str, dict[str, Any]]:
@@ -240,15 +273,18 @@ def _print(evaluation: dict[str, Any]) -> None:
         if metric["value"] is None:
             print(f"{name} is not defined on these rows")
             continue
-        low, high = metric["confidence_interval"]
-        print(f"{name} {metric['value']:.4f} [{low:.4f}, {high:.4f}]")
+        # A figure that fewer than two resamples define has none.
+        bounds = metric["confidence_interval"]
+        shown = f" [{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
+        print(f"{name} {metric['value']:.4f}{shown}")
         print(f"METRIC {name}={metric['value']:.6f}")
     gate = evaluation["gate"]
     print(f"gate {'passed' if gate['passed'] else 'failed'}: {gate['message']}", flush=True)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _in_one_line(error: Exception) -> str:
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(" :")
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -259,9 +295,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--resamples", type=_resamples, default=1000)
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument(
-        "--approved", type=Path, help=f"directory of the approved version's {ARTIFACT}, if any"
+        "--approved", type=Path, help="directory of the approved version's one *.tar.gz"
     )
-    parser.add_argument("--approved-version", default="none")
+    parser.add_argument(
+        "--approved-version",
+        metavar="VERSION",
+        help=f"which version that is; {NO_VERSION} where none is approved",
+    )
     parser.add_argument(
         "--require",
         action="append",
@@ -276,6 +316,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--examples", type=_examples, default=20, help="mistakes in card.html; 0 keeps texts out"
     )
     args = parser.parse_args(argv)
+    if (args.approved is None) != (args.approved_version is None):
+        parser.error(
+            "--approved and --approved-version go together: give the directory and the version "
+            f"that lies in it, or {NO_VERSION}"
+        )
     args.require = [Requirement.parse(text) for text in args.require]
     args.margin = None if args.margin is None else Margin.parse(args.margin)
     return args

@@ -8,7 +8,7 @@ from typing import Any
 OF = ("value", "lower")
 LONGEST_MESSAGE = 1000
 # With this begins the reason of a comparison that could be made, were the artifact whole.
-UNREADABLE_VERSION = "its model.tar.gz cannot be read"
+UNREADABLE_VERSION = "its model artifact cannot be read"
 # Of these a small figure is the good one, so that "at least" would ask for the wrong thing.
 SMALLER_IS_BETTER = ("ece",)
 

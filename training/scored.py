@@ -13,6 +13,7 @@ from predictions import MULTI_LABEL
 from ranking import Ranking, Weights, areas, rank
 
 BINS = 15
+MEANS_OVER_CLASSES = ("f1", "precision", "recall", "roc_auc", "average_precision")
 Figures = dict[str, NDArray[np.float64]]
 
 
@@ -104,6 +105,23 @@ def counts_of(scored: Scored) -> ClassCounts:
     """How often each class is right, true and predicted in these rows, of shape (labels,)."""
     counts = _tally(scored)(np.ones((scored.rows, 1), dtype=np.float32))
     return ClassCounts(counts.hits[0], counts.support[0], counts.predicted[0])
+
+
+def fewest_rows(scored: Scored) -> dict[str, tuple[int, int]]:
+    """Of each figure the rows of the rarest class that it is a mean over, and how many these are.
+
+    A figure of all rows together has these, and one class; `…_binary` the rows of the last class.
+    """
+    support = counts_of(scored).support
+    there = support[support > 0]
+    found = {}
+    for name in names(scored.problem, scored.labels):
+        found[name] = (scored.rows, 1)
+        if name.endswith("_binary"):
+            found[name] = (int(support[-1]), 1)
+        elif name in MEANS_OVER_CLASSES and len(there):
+            found[name] = (int(there.min()), len(there))
+    return found
 
 
 def calibration_error(scored: Scored) -> Callable[[Weights], NDArray[np.float64]]:

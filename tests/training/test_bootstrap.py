@@ -1,5 +1,6 @@
 """Weighted figures against scikit-learn on the rows repeated, and the spread of resamples."""
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -99,6 +100,27 @@ def test_resamples_in_which_a_figure_is_not_defined_are_left_out():
     assert error == pytest.approx(np.std([0.5, 0.7], ddof=1), abs=1e-6)
     assert interval == pytest.approx([0.505, 0.695])
     assert spread(np.array([np.nan, 0.5])) == (None, None)
+
+
+def test_a_thousand_resamples_of_ten_thousand_rows_take_seconds_and_little_memory():
+    scored = single(10_000, [f"c{i}" for i in range(77)], seed=5)
+    figures = measure(scored)
+    once = min(seconds(lambda: figures(np.ones((10_000, 1), np.float32))) for _ in range(5))
+    tracemalloc.start()
+    took = seconds(lambda: evaluate(scored, resamples=1000, seed=1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert took < 30
+    # Resample by resample it would be a thousand times, however fast the machine.
+    assert took < 500 * once
+    # All resamples at once would be 200 MB.
+    assert peak < 100e6
+
+
+def seconds(run):
+    started = time.process_time()
+    run()
+    return time.process_time() - started
 
 
 def test_thousands_of_classes_are_measured_in_little_memory():

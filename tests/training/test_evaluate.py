@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from evaluate import EvaluationError, evaluate, main
 from gate import GateError
-from predictions import predict
+from predictions import load, predict
 from scored import Scored
 from tests.inference import tiny
 from tests.training.scored_rows import multi, single
@@ -176,6 +178,35 @@ def test_the_difference_is_of_paired_rows():
     assert {m["standard_error"] for m in alike["metrics"].values()} == {0.0}
 
 
+@pytest.mark.parametrize(("rows", "lower"), [(5, 0.549280), (20, 0.860892), (1000, 0.997009)])
+def test_few_rows_that_are_all_right_do_not_make_a_certain_model(rows, lower):
+    """Clopper and Pearson's bound, 0.05^(1/rows)."""
+    true = [i % 2 for i in range(rows)]
+    [perfect, hopeless] = (
+        evaluate(given(true, predicted, 2), resamples=200, seed=1)["metrics"]["accuracy"]
+        for predicted in (true, [1 - t for t in true])
+    )
+    assert perfect["confidence_interval"] == [lower, 1]
+    assert hopeless["confidence_interval"] == [0, pytest.approx(1 - lower)]
+    # One mistake more never raises the lower end.
+    once_wrong = [1 - true[0], *true[1:]]
+    worse = evaluate(given(true, once_wrong, 2), resamples=200, seed=1)["metrics"]["accuracy"]
+    assert worse["confidence_interval"][0] < lower
+
+
+def test_of_a_rare_class_that_is_always_right_only_its_own_rows_tell():
+    true = [0] * 995 + [1] * 5
+    found = evaluate(given(true, true, 2), resamples=200, seed=1)["metrics"]
+    unseen = 1 - 0.05 ** (1 / 5)
+    lower = {name: metric["confidence_interval"][0] for name, metric in found.items()}
+    for name in ("accuracy", "f1_micro", "f1_weighted"):
+        assert lower[name] == pytest.approx(0.997009, abs=1e-6)
+    for name in ("f1", "precision", "recall", "roc_auc", "average_precision"):
+        assert lower[name] == pytest.approx(1 - unseen / 2, abs=1e-6)
+    assert lower["recall_binary"] == pytest.approx(1 - unseen, abs=1e-6)
+    assert found["ece"]["confidence_interval"] == [0, pytest.approx(1 - 0.997009, abs=1e-6)]
+
+
 def test_predictions_keep_their_order_whatever_the_batches(tmp_path, monkeypatch):
     directory = tiny.classifier(tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
@@ -228,6 +259,7 @@ def test_rows(tmp_path):
 
 
 ROWS = [{"text": t, "label": LABELS[i % 3]} for i, t in enumerate(TEXTS * 4)]
+LONG = "my parcel is late and the courier was not there " * 20
 
 
 def run(model, test, output, *more):
@@ -310,7 +342,13 @@ def test_the_approved_version_is_measured_on_the_same_rows_by_class_name(
             1,
         ),
         ({"problem_type": "multi_label_classification"}, "its problem is multi-label", 1),
-        ({"model_type": "unheard-of"}, r"its model.tar.gz cannot be read", 0),
+        ({"model_type": "unheard-of"}, "its model artifact cannot be read: ", 0),
+        # The head of three classes stays, and its weights have another size.
+        (
+            {"id2label": {0: "billing", 1: "delivery"}},
+            "its model artifact cannot be read: RuntimeError: ",
+            0,
+        ),
     ],
 )
 def test_an_approved_version_that_cannot_be_compared_is_skipped(
@@ -323,6 +361,104 @@ def test_an_approved_version_that_cannot_be_compared_is_skipped(
     assert said in found["comparison"]["skipped"]
     assert found["gate"]["passed"] == passed
     assert said in found["gate"]["margin"]["note"]
+
+
+def test_an_approved_version_without_its_tokenizer_is_named_by_the_gate(
+    tmp_path, packed, test_rows, weights
+):
+    (tmp_path / "approved").mkdir()
+    with tarfile.open(tmp_path / "approved" / "model.tar.gz", "w:gz") as tar:
+        for name in ("config.json", "model.safetensors"):
+            tar.add(weights / name, name)
+    more = [f"--approved={tmp_path / 'approved'}", "--approved-version=3", "--margin=accuracy:0.1"]
+    found = run(packed(), test_rows(ROWS), tmp_path / "out", *more)
+    assert found["gate"]["passed"] == 0
+    note = found["gate"]["margin"]["note"]
+    assert "version 3: its model artifact cannot be read: " in note
+    assert note.endswith(": reject that version, and run again")
+
+
+def test_the_approved_version_s_artifact_may_have_any_name(tmp_path, packed, test_rows):
+    approved = packed("approved")
+    (approved / "model.tar.gz").rename(approved / "tickets-2026.tar.gz")
+    more = [f"--approved={approved}", "--approved-version=3", "--margin=accuracy:0.005"]
+    found = run(packed(), test_rows(ROWS), tmp_path / "out", *more)
+    assert found["comparison"]["metrics"]["accuracy"]["difference"] == 0
+    assert found["gate"]["passed"] == 0
+
+
+def test_no_version_is_approved_where_the_pipeline_says_so(tmp_path, packed, test_rows):
+    # What a pipeline puts there then is the zip of these scripts.
+    (tmp_path / "approved").mkdir()
+    (tmp_path / "approved" / "0123abcd.zip").write_bytes(b"scripts")
+    more = [f"--approved={tmp_path / 'approved'}", "--approved-version=none"]
+    found = run(packed(), test_rows(ROWS), tmp_path / "out", *more, "--margin=accuracy:0.005")
+    assert found["comparison"] is None
+    assert "no version is approved yet" in found["gate"]["margin"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["model.zip"], "got none"), (["a.tar.gz", "b.tar.gz"], "got a.tar.gz, b")]
+)
+def test_an_approved_version_without_one_artifact_is_refused_at_once(
+    tmp_path, packed, test_rows, monkeypatch, names, said
+):
+    monkeypatch.setattr("evaluate.load", None)
+    (tmp_path / "approved").mkdir()
+    for name in names:
+        (tmp_path / "approved" / name).write_bytes(b"")
+    more = [f"--approved={tmp_path / 'approved'}", "--approved-version=3"]
+    with pytest.raises(EvaluationError, match=rf"one \*\.tar\.gz of version 3 .* {said}"):
+        run(packed(), test_rows(ROWS), tmp_path / "out", *more)
+
+
+@pytest.mark.parametrize("more", ["--approved=approved", "--approved-version=3"])
+def test_the_approved_version_is_given_with_its_place(tmp_path, packed, test_rows, capsys, more):
+    with pytest.raises(SystemExit):
+        run(packed(), test_rows(ROWS), tmp_path / "out", more)
+    assert "--approved and --approved-version go together" in capsys.readouterr().err
+
+
+def test_a_figure_that_too_few_resamples_define_is_printed_without_an_interval(
+    tmp_path, packed, test_rows, capsys
+):
+    rows = [{"text": t, "label": LABELS[i > 2]} for i, t in enumerate(TEXTS[:4])]
+    found = run(packed(), test_rows(rows), tmp_path / "out", "--resamples=2", "--seed=0")
+    area = found["metrics"]["roc_auc"]
+    assert area["confidence_interval"] is None
+    assert f"roc_auc {area['value']:.4f}\n" in capsys.readouterr().out
+
+
+def answered(markdown, model, text):
+    """What the card's own lines answer, with a model and a text of ours."""
+    lines = re.search(r"```python\n(.*?)```", markdown, flags=re.S)[1]
+    lines = lines.replace('"ORG/NAME"', repr(str(model))).replace('"A text"', repr(text))
+    names = {}
+    exec(lines, names)
+    entries = names["answer"] if isinstance(names["answer"], list) else [names["answer"]]
+    return {entry["label"]: entry["score"] for entry in entries}
+
+
+@pytest.mark.parametrize("problem", ["single-label", "multi-label", "pairs"])
+def test_the_card_s_usage_scores_a_text_of_any_length_as_evaluation_does(
+    tmp_path, packed, test_rows, problem
+):
+    several = problem == "multi-label"
+    kind = "multi" if several else "single"
+    rows = [{"text": t, **({"labels": []} if several else {"label": "billing"})} for t in TEXTS]
+    if problem == "pairs":
+        rows = [row | {"text_pair": "the app"} for row in rows]
+    model = packed(problem_type=f"{kind}_label_classification")
+    run(model, test_rows(rows), tmp_path / "out")
+    found = answered((tmp_path / "out" / "card.md").read_text(), tmp_path / "model-files", LONG)
+    given = (LONG, "Another") if problem == "pairs" else LONG
+    loaded = load(model)
+    [wanted] = predict(loaded.model, loaded.tokenizer, [given], f"{kind}-label")
+    scores = dict(zip(LABELS, wanted, strict=True))
+    if not several:
+        best = max(scores, key=scores.get)
+        scores = {best: scores[best]}
+    assert found == pytest.approx(scores, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ HubClient: TypeAlias = Any  # imported only where something is published: it tak
 # What an earlier push may have left, and this one does not bring, goes away with it.
 OURS = ("*.safetensors", "*.safetensors.index.json", "code/*", "onnx/*", "card.html")
 MAIN = "main"
+LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ def check_repository(name: str) -> None:
         raise UsageError(f"--to: {error}") from error
     if "/" not in name:
         raise UsageError(f"--to: ORG/NAME, or USER/NAME, got {name!r}")
+
+
+def check_token(token: str, *, source: str) -> None:
+    """Raise where a header cannot carry it, which the client would take for a network's fault."""
+    odd = next((i for i, c in enumerate(token) if not "!" <= c <= "~"), None)
+    if odd is not None:
+        raise UsageError(
+            f"{source}: a token of the Hub is letters, digits and signs of ASCII without spaces, "
+            f"got another character at place {odd + 1} of {len(token)}: copy the token anew"
+        )
 
 
 def publish(
@@ -79,6 +90,11 @@ def _clear_faults(hub: HubClient, repository: str, endpoint: str) -> Iterator[No
         raise LecternError(_told(error, repository, endpoint)) from error
     except hub.errors.OfflineModeIsEnabled as error:
         raise LecternError("HF_HUB_OFFLINE is set: unset it to publish") from error
+    except (requests.JSONDecodeError, KeyError) as error:
+        raise LecternError(
+            f"what answers at {endpoint} is no Hub: check HF_ENDPOINT, and whether a proxy or a "
+            "login page answers in its place"
+        ) from error
     except requests.RequestException as error:
         raise LecternError(
             f"the Hub at {endpoint} cannot be reached ({type(error).__name__}): "
@@ -86,7 +102,7 @@ def _clear_faults(hub: HubClient, repository: str, endpoint: str) -> Iterator[No
         ) from error
     except (RuntimeError, ValueError) as error:
         # What the client raises where a large file is not taken; its cause is the Hub's answer.
-        reason = _unsigned(" ".join(str(error.__cause__ or error).split()))
+        reason = _reason(error.__cause__ or error)
         raise LecternError(
             f"the Hub did not take the files, none is published: {reason}"
         ) from error
@@ -94,14 +110,26 @@ def _clear_faults(hub: HubClient, repository: str, endpoint: str) -> Iterator[No
 
 def _told(error: Any, repository: str, endpoint: str) -> str:  # noqa: ANN401 - the client's own
     status = error.response.status_code
-    if status == 401:
-        return (
-            "the Hub does not know the token: make one with write access at "
-            f"{endpoint}/settings/tokens"
-        )
-    if status == 403:
-        return f"the token may not write to {repository}: use one with write access to it"
-    return f"the Hub answers {status}: {_unsigned(str(error.server_message or error))}"
+    reason = _reason(error.server_message or error)
+    namespace = repository.partition("/")[0]
+    told = {
+        401: f"the Hub does not take the token ({reason}): make one with write access at "
+        f"{endpoint}/settings/tokens",
+        403: f"the Hub does not let this token write to {repository} ({reason}): check that it "
+        f"has write access, and that its owner may write to {namespace}",
+        404: f"the Hub finds no {repository} for this token ({reason}): check --to, and that its "
+        f"owner may read {namespace}",
+    }
+    if status in told:
+        return told[status]
+    again = ": push again" if status == 409 or status >= 500 else ""
+    return f"the Hub at {endpoint} answers {status} ({reason}){again}"
+
+
+def _reason(error: object) -> str:
+    """The Hub's own words on one line."""
+    text = _unsigned(" ".join(str(error).split()))
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
 def _unsigned(text: str) -> str:

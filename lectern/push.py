@@ -22,6 +22,8 @@ from lectern.versions import ABSENT, find_version, linked, model_data, place, re
 
 TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
 SERVING_CODE = ("code", "onnx")
+# How the card names the model: it is written before anybody knows where that will lie.
+UNNAMED = 'model="ORG/NAME"'
 
 
 def push(
@@ -74,7 +76,8 @@ def push(
         with output.working("fetching the model artifact"):
             archive = _download(s3, model_data(found), Path(scratch) / "model.tar.gz")
             unpack(archive, folder, with_serving_code=with_serving_code)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        readme = card.replace(UNNAMED, _named(to, revision), 1)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
         if with_examples:
             (folder / "card.html").write_bytes(read(s3, linked(found, "card")))
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -127,15 +130,23 @@ def unpack(archive: Path, folder: Path, *, with_serving_code: bool) -> None:
         raise LecternError("the model artifact has no config.json: it is no transformers model")
 
 
+def _named(repository: str, revision: str) -> str:
+    branch = "" if revision == hub.MAIN else f", revision={json.dumps(revision)}"
+    return f'model="{repository}"{branch}'
+
+
 def _token(deployment: Deployment, secret: str | None) -> str:
     if secret is not None:
-        return _from_secret(deployment.client("secretsmanager"), secret)
+        token = _from_secret(deployment.client("secretsmanager"), secret)
+        hub.check_token(token, source=f"--token-secret: {secret!r}")
+        return token
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise UsageError(
             f"the Hub wants a token with write access: set {TOKEN}, or name a secret of "
             "Secrets Manager with --token-secret"
         )
+    hub.check_token(token, source=TOKEN)
     return token
 
 

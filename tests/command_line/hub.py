@@ -46,7 +46,11 @@ class Refused(Exception):
 
 
 class Hub:
-    """Keeps what is pushed to it, and takes no large file while it `is_full`."""
+    """Keeps what is pushed to it, and takes no large file while it `is_full`.
+
+    Where they are set, every request gets `instead` (status, content type and body), and every
+    commit is `refused` (status and message).
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
@@ -54,6 +58,8 @@ class Hub:
         self.verified: set[str] = set()
         self.metadata: list[str] = []
         self.is_full = False
+        self.instead: tuple[int, str, str] | None = None
+        self.refused: tuple[int, str] | None = None
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -111,6 +117,9 @@ class Hub:
     def answer(
         self, method: str, path: str, headers: Any, body: bytes
     ) -> tuple[int, dict[str, Any], bytes]:
+        if self.instead is not None:
+            status, kind, content = self.instead
+            return status, {"content-type": kind}, content.encode()
         path = unquote(urlsplit(path).path)
         for wanted, pattern, operation in self._routes:
             match = re.fullmatch(pattern, path)
@@ -213,6 +222,8 @@ class Hub:
         return {}
 
     def commit(self, body: bytes, name: str, branch: str) -> Any:
+        if self.refused is not None:
+            raise Refused(*self.refused)
         repository, _ = self._found(name, branch)
         header, *changes = [json.loads(line) for line in body.splitlines()]
         files = dict(repository.branches[branch])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lectern.push import UNNAMED
 from tests.command_line.conftest import ARTIFACT_BUCKET, Lectern
 from tests.command_line.hub import READER, TOKEN, Hub, Repository
 from tests.command_line.registered import register
@@ -211,8 +212,13 @@ def test_the_token_may_come_from_secrets_manager(
     [
         ("set HF_TOKEN, or name a secret", None, PUSH),
         ("there is no secret 'nothing'", None, (*PUSH, "--token-secret", "nothing")),
-        ("the Hub does not know the token", "hf_nobodys", PUSH),
-        (f"the token may not write to {TO}", READER, PUSH),
+        ("the Hub does not take the token (Invalid credentials in Auth", "hf_nobodys", PUSH),
+        (
+            f"the Hub does not let this token write to {TO} (You don't have the rights to create "
+            "a model under this namespace)",
+            READER,
+            PUSH,
+        ),
         ("tickets has no version 2, it has: 1, 3", TOKEN, ("push", "tickets", "2", "--to", TO)),
         ("version 1 of tickets has no card", TOKEN, ("push", "tickets", "1", "--to", TO)),
         ("--to: ORG/NAME", TOKEN, ("push", "tickets", "3", "--to", "tickets")),
@@ -259,6 +265,87 @@ def test_a_file_that_the_hub_does_not_take_leaves_no_commit(
     assert "storage limit reached" in ended.err
     assert ended.err.count("\n") == 1
     assert not hub.repositories[TO].commits
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "told"),
+    [
+        (401, "Sign on to acme", "does not take the token (Sign on to acme): make one with write"),
+        (403, "Storage limit reached", f"write to {TO} (Storage limit reached): check that it has"),
+        (403, "No", "and that its owner may write to acme"),
+        (404, "Not here", f"finds no {TO} for this token (Not here): check --to"),
+        (409, "A commit has happened since", "answers 409 (A commit has happened since): push"),
+        (422, "No such thing", "answers 422 (No such thing)\n"),
+        (500, "Internal Error", "answers 500 (Internal Error): push again"),
+        (503, "see https://s3/x?X-Amz-Signature=0123abcd", "answers 503 (see https://s3/x): push"),
+        (500, "much " * 100, "much much"),
+    ],
+)
+def test_what_the_hub_says_is_passed_on_in_one_line(
+    lectern: Lectern, registered: Aws, hub: Hub, status: int, error: str, told: str
+) -> None:
+    hub.repositories[TO] = Repository(private=True)
+    hub.refused = (status, error)
+    ended = lectern(*PUSH)
+    assert ended.code == 1
+    assert told in ended.err
+    assert ended.err.count("\n") == 1
+    assert len(ended.err) < 500
+    assert "Signature" not in ended.err
+    assert not hub.repositories[TO].commits
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("text/html", "<!doctype html><title>Log in</title>"), ("application/json", "{}")],
+)
+def test_an_address_that_is_no_hub_is_said_to_be_none(
+    lectern: Lectern, registered: Aws, hub: Hub, kind: str, content: str
+) -> None:
+    hub.instead = (200, kind, content)
+    ended = lectern(*PUSH)
+    assert ended.code == 1
+    assert f"what answers at {hub.url} is no Hub: check HF_ENDPOINT" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("token", ["hf_one\nhf_two", "hf_größe", "hf_a b", "hf_\x7f", "hf_a\tb"])
+@pytest.mark.parametrize("secret", [False, True])
+def test_a_token_that_no_header_carries_is_refused_and_not_shown(
+    lectern: Lectern,
+    registered: Aws,
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str,
+    secret: bool,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    source, more = "HF_TOKEN", ()
+    if secret:
+        source = f"odd-{token.encode().hex()}"
+        registered("secretsmanager").create_secret(Name=source, SecretString=token)
+        more = ("--token-secret", source)
+    ended = lectern(*PUSH, *more)
+    assert ended.code == 2
+    assert source in ended.err
+    assert "a token of the Hub is letters, digits and signs of ASCII without spaces" in ended.err
+    assert ended.err.count("\n") == 1
+    assert token not in ended.err
+    assert not hub.repositories
+
+
+def test_the_card_s_usage_names_the_repository_and_the_branch(
+    lectern: Lectern, deployed: Aws, sagemaker: SageMaker, model: Path, hub: Hub
+) -> None:
+    script = Path(__file__).parents[2] / "training" / "card_markdown.py"
+    assert UNNAMED in script.read_text()
+    usage = f"{CARD}\nclassify = pipeline('text-classification', {UNNAMED})\n"
+    register(deployed, sagemaker, card=usage, model=packed(model))
+    assert lectern(*PUSH).code == 0
+    assert f', model="{TO}")' in committed(hub)["README.md"].decode()
+    assert lectern(*PUSH, "--revision", "candidate").code == 0
+    readme = committed(hub, "candidate")["README.md"].decode()
+    assert f', model="{TO}", revision="candidate")' in readme
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside", "link"])

@@ -49,12 +49,13 @@ def comparison(compared: Mapping[str, Any], *, confidence: float = 0.95) -> Tabl
 
 
 def weakest(per_class: Mapping[str, Mapping[str, Any]], *, at_most: int = 5) -> Table:
-    """The classes with the lowest F1, the weakest first."""
+    """The classes with the lowest F1, the weakest first; those that these rows lack come last."""
     table = _table("weakest labels" if len(per_class) > at_most else "labels")
     for column in ("f1", "precision", "recall", "rows"):
         table.add_column(column, justify="right")
     found = [(label, one) for label, one in per_class.items() if _is_number(one.get("f1"))]
-    for label, figures in sorted(found, key=lambda one: float(one[1]["f1"]))[:at_most]:
+    found.sort(key=lambda one: (_is_absent(one[1]), float(one[1]["f1"])))
+    for label, figures in found[:at_most]:
         table.add_row(
             label,
             *(_number(figures.get(name)) for name in ("f1", "precision", "recall")),
@@ -84,6 +85,11 @@ def _number(value: object, *, signed: bool = False) -> str:
     if not _is_number(value):
         return "–"
     return f"{value:+z.3f}" if signed else f"{value:.3f}"
+
+
+def _is_absent(figures: Mapping[str, Any]) -> bool:
+    """Neither true nor predicted in any row, so that its F1 of 0 says nothing."""
+    return not figures.get("support", 1) + figures.get("predicted", 0)
 
 
 def _is_number(value: object) -> bool:

@@ -49,6 +49,22 @@ def test_the_weakest_labels_come_first_and_are_few(lectern: Lectern, registered:
     assert labels[0] == ["label-6", "0.300", "0.800", "0.700", "46"]
 
 
+def test_labels_that_the_rows_lack_are_no_weak_ones(lectern: Lectern, registered: Aws) -> None:
+    nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    absent = {f"absent-{i}": nothing | {"predicted": 0} for i in range(6)}
+    never_right = {"never-right": nothing | {"predicted": 4}}
+    registered("s3").put_object(
+        Bucket=ARTIFACT_BUCKET,
+        Key="runs/run3/evaluation/evaluation.json",
+        Body=json.dumps(EVALUATION | {"per_class": absent | never_right | EVALUATION["per_class"]}),
+    )
+    shown = words(lectern("report", "tickets").out)
+    found = [
+        line[0] for line in shown if line and line[0].startswith(("absent", "never", "label-"))
+    ]
+    assert found == ["never-right", *(f"label-{i}" for i in (6, 5, 4, 3))]
+
+
 def test_a_version_that_could_not_be_compared_says_why(lectern: Lectern, registered: Aws) -> None:
     evaluation = EVALUATION | {
         "comparison": {"version": "1", "skipped": "it has other classes"},

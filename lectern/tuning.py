@@ -47,7 +47,8 @@ class TuningWatch:
     def _is_best(self, name: str, summary: dict[str, Any], described: dict[str, Any]) -> bool:
         """Whether the job beats all that were told before it."""
         objective = summary.get("FinalHyperParameterTuningJobObjectiveMetric")
-        if objective is None or summary["TrainingJobStatus"] == "Failed":
+        # SageMaker names a stopped job only where none completes: it may have written no model.
+        if objective is None or summary["TrainingJobStatus"] != "Completed":
             return False
         wanted = described["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective")
         sign = -1 if (wanted or objective).get("Type") == "Minimize" else 1

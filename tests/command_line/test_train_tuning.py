@@ -132,6 +132,16 @@ def test_the_best_of_an_objective_to_be_minimised_is_the_lowest(
     assert "best job: tune1-1" in ended.out
 
 
+def test_a_stopped_job_is_never_the_best_so_far(
+    lectern: Lectern, run: Run, tune: Any, rows: Any
+) -> None:
+    stopped = job(1, "Stopped", 0.95, "0.001")
+    tune([stopped, SECOND_OVER, THIRD])
+    run([TUNED, EVALUATED, REGISTERED])
+    ended = lectern("train", "tickets", "--data", str(rows))
+    assert ["best so far" in line for line in told(ended.err)] == [False, True, False]
+
+
 def test_a_cached_tuning_tells_no_jobs_but_the_best(
     lectern: Lectern, run: Run, tune: Any, rows: Any, sagemaker: SageMaker
 ) -> None:

@@ -217,15 +217,26 @@ def _failure(
         return str(refusal["ErrorMessage"])
     if failed is not None and failed.get("FailureReason"):
         reason = f"{failed['StepName']}: {failed['FailureReason']}"
-        last_words = _last_words(deployment.client("logs"), _job(failed, "ProcessingJob"))
-        return f"{reason}: {last_words}" if last_words else reason
+        job = _job(failed, "ProcessingJob")
+        if job is None:
+            return reason
+        last_words = _last_words(deployment.client("logs"), job)
+        kept = ", ".join(_kept_outputs(deployment.client("sagemaker"), job))
+        reason += f": {last_words}" if last_words else ""
+        return f"{reason} (in {kept})" if kept else reason
     return str(described.get("FailureReason") or described["PipelineExecutionStatus"])
 
 
-def _last_words(logs: Client, job: str | None) -> str | None:
+def _kept_outputs(sagemaker: Client, job: str) -> list[str]:
+    """Where the outputs lie that a processing job uploads while it runs, also when it fails."""
+    described = sagemaker.describe_processing_job(ProcessingJobName=job)
+    outputs = described.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    targets = [output["S3Output"] for output in outputs if "S3Output" in output]
+    return [target["S3Uri"] for target in targets if target["S3UploadMode"] == "Continuous"]
+
+
+def _last_words(logs: Client, job: str) -> str | None:
     """The last line of a processing job's log: SageMaker's own reason only points there."""
-    if job is None:
-        return None
     try:
         streams = logs.describe_log_streams(
             logGroupName=PROCESSING_LOGS, logStreamNamePrefix=f"{job}/"

@@ -94,16 +94,22 @@ def run(deployed: Aws, sagemaker: SageMaker) -> Run:
 
 
 def processing_job(asked: dict[str, Any]) -> dict[str, Any]:
-    assert asked["ProcessingJobName"] == "eval1"
-    output = {
-        "OutputName": "evaluation",
-        "S3Output": {
-            "S3Uri": f"s3://{ARTIFACT_BUCKET}/runs/run1/evaluation",
-            "LocalPath": "/opt/ml/processing/evaluation",
-            "S3UploadMode": "EndOfJob",
-        },
+    modes = {
+        "eval1": {"evaluation": "EndOfJob"},
+        "prep": {"train": "EndOfJob", "report": "Continuous"},
     }
-    return {"ProcessingOutputConfig": {"Outputs": [output]}}
+    outputs = [
+        {
+            "OutputName": name,
+            "S3Output": {
+                "S3Uri": f"s3://{ARTIFACT_BUCKET}/runs/run1/{name}",
+                "LocalPath": f"/opt/ml/processing/{name}",
+                "S3UploadMode": mode,
+            },
+        }
+        for name, mode in modes[asked["ProcessingJobName"]].items()
+    ]
+    return {"ProcessingOutputConfig": {"Outputs": outputs}}
 
 
 @pytest.fixture
@@ -181,7 +187,10 @@ def test_a_broken_processing_step_ends_with_the_last_words_of_its_log(
     )
     ended = lectern("train", "tickets", "--data", str(rows))
     assert ended.code == 1
-    assert "exit code: 1: prepare: there is no column 'text'" in ended.out
+    assert (
+        "exit code: 1: prepare: there is no column 'text' "
+        f"(in s3://{ARTIFACT_BUCKET}/runs/run1/report)" in ended.out
+    )
 
 
 def test_an_upload_that_is_refused_ends_with_one_line(

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,7 @@ def _load(directory: Path) -> Classifier:
     if not (directory / ARTIFACT).is_file():
         raise EvaluationError(f"no {ARTIFACT} in {directory}: --model takes its directory")
     try:
-        model = load(directory)
+        model = load(directory / ARTIFACT)
     except UNREADABLE as error:
         raise EvaluationError(f"--model: {ARTIFACT} holds no classifier: {error}") from error
     if model.problem not in (SINGLE_LABEL, MULTI_LABEL):
@@ -206,7 +205,7 @@ def _approved(
     if archive is None:
         return None, None
     try:
-        model = _load_named(archive)
+        model = _load_whole(archive)
     # Whatever an artifact of others makes the libraries raise, it cannot be compared with.
     except Exception as error:  # noqa: BLE001
         return None, f"{UNREADABLE_VERSION}: {_in_one_line(error)}"
@@ -216,10 +215,8 @@ def _approved(
     return _score(model, candidate, texts, true), None
 
 
-def _load_named(archive: Path) -> Classifier:
-    with tempfile.TemporaryDirectory() as scratch:
-        (Path(scratch) / ARTIFACT).symlink_to(archive.resolve())
-        model = load(Path(scratch))
+def _load_whole(archive: Path) -> Classifier:
+    model = load(archive)
     # Where there are no tokenizer files, transformers 5 makes a tokenizer up.
     if len(model.tokenizer) <= len(model.tokenizer.all_special_ids):
         raise ValueError("its tokenizer knows no words")

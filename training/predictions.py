@@ -46,15 +46,17 @@ class Classifier:
     """lectern.json; empty where the artifact has none."""
 
 
-def load(directory: Path) -> Classifier:
-    """Load the model.tar.gz of a directory; OSError and ValueError where it holds no classifier."""
+def load(archive: Path) -> Classifier:
+    """Load a model artifact; OSError and ValueError where it holds no classifier."""
     with tempfile.TemporaryDirectory() as scratch:
         model_dir = Path(scratch)
-        unpack(directory / ARTIFACT, model_dir)
+        unpack(archive, model_dir)
         record = _record(model_dir / RECORD)
-        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_dir, trust_remote_code=False, local_files_only=True
+        )
         model = AutoModelForSequenceClassification.from_pretrained(
-            model_dir, use_safetensors=True, local_files_only=True
+            model_dir, use_safetensors=True, trust_remote_code=False, local_files_only=True
         ).eval()
     labels = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
     tuned = record.get("thresholds") or {}

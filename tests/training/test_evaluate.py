@@ -452,7 +452,7 @@ def test_the_card_s_usage_scores_a_text_of_any_length_as_evaluation_does(
     run(model, test_rows(rows), tmp_path / "out")
     found = answered((tmp_path / "out" / "card.md").read_text(), tmp_path / "model-files", LONG)
     given = (LONG, "Another") if problem == "pairs" else LONG
-    loaded = load(model)
+    loaded = load(model / "model.tar.gz")
     [wanted] = predict(loaded.model, loaded.tokenizer, [given], f"{kind}-label")
     scores = dict(zip(LABELS, wanted, strict=True))
     if not several:

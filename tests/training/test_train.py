@@ -72,7 +72,7 @@ def test_the_artifact_holds_all_that_serving_needs_and_nothing_else(fine_tune, t
     assert record["versions"]["transformers"] == transformers.__version__
     assert record["hyperparameters"] == {
         "epochs": 1,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
         "batch_size": 32,
         "max_length": 24,
         "train_only_top_layer": False,

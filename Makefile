@@ -9,6 +9,8 @@ OVERLAYS := .venv-transformers456/.ready .venv-transformers5/.ready .venv-sagema
 WHEELS := .venv/serving-wheels/.ready .venv/function-wheels/.ready
 FETCH := $(BIN)/pip download --quiet --only-binary :all: --no-deps --implementation cp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Hundreds of processes start, each of which would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # The Node of the environment comes first: jsii and the CDK CLI need one, and the machine may have none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -37,7 +39,7 @@ $(READY): requirements.txt pyproject.toml
 # of aws_cdk, the largest, only what is imported is worth it.
 $(COMPILED): $(READY)
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/|/aws_cdk/' .venv/lib || true
-	@$(BIN)/python -c 'import app'
+	@$(BIN)/python -c 'import app, infra.check'
 	@touch $@
 
 .venv-%/.ready: requirements-%.txt $(READY)

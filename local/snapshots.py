@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 INTERVAL_SECONDS = 1.0
+LONGEST_INTERVAL_SECONDS = 3.0
+PAUSES = 30
+"""So many times as long as a write takes are the pauses: what is asked meanwhile waits."""
 LINGER_SECONDS = 10.0
 IDLE_INTERVAL_SECONDS = 30.0
 
@@ -39,12 +42,15 @@ class Snapshots:
 
     async def keep(self) -> None:
         """Write at short intervals while something happens, until cancelled."""
+        pause = INTERVAL_SECONDS
         while True:
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(pause)
             now = time.monotonic()
             active = now - self._last_activity < LINGER_SECONDS
             if active or now - self._last_write > IDLE_INTERVAL_SECONDS:
                 await asyncio.to_thread(self.write)
+                taken = time.monotonic() - now
+                pause = min(max(INTERVAL_SECONDS, PAUSES * taken), LONGEST_INTERVAL_SECONDS)
 
     def write(self) -> None:
         """Write each state that changed since it was last written."""

@@ -14,6 +14,10 @@ import psutil
 import pytest
 
 from local import lifecycle, watchdog
+from local.snapshots import LONGEST_INTERVAL_SECONDS
+
+# After which what happened is on the disk.
+SAVED_SECONDS = LONGEST_INTERVAL_SECONDS + 2
 
 KEEP = """
 import time
@@ -183,7 +187,7 @@ def test_a_killed_server_leaves_nothing_running_and_comes_back_with_everything(
     aws.client("lambda").invoke(
         FunctionName=outputs["Function"], InvocationType="Event", Payload=b'{"sleep": true}'
     )
-    time.sleep(2)
+    time.sleep(SAVED_SECONDS)
     running = everything_of(aws.state_dir)
     assert len(running) >= 3, "the server, its watchdog and a busy function"
 
@@ -244,7 +248,7 @@ def test_a_stack_that_was_being_updated_when_the_server_died_can_be_updated_agai
         aws.client("cloudformation").update_stack(
             StackName="cut", TemplateBody=json.dumps(template("slow"))
         )
-        time.sleep(2.5)
+        time.sleep(SAVED_SECONDS)
         os.kill(aws.server.pid, signal.SIGKILL)
         assert gone(tmp_path, seconds=5)
         again = stand_in(tmp_path, free_port)
@@ -289,7 +293,7 @@ def test_an_endpoint_that_was_being_created_when_the_server_died_is_not_in_the_w
         aws.client("cloudformation").create_stack(
             StackName="cut", TemplateBody=json.dumps(template(SLOW="1"))
         )
-        time.sleep(2.5)
+        time.sleep(SAVED_SECONDS)
         os.kill(aws.server.pid, signal.SIGKILL)
         assert gone(tmp_path, seconds=5)
         again = stand_in(tmp_path, free_port)

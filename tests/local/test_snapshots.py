@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 
 from local.snapshots import Snapshots
 
@@ -48,3 +50,23 @@ def test_the_last_snapshot_waits_for_the_one_under_way(tmp_path):
     first.join(10)
     last.join(10)
     assert order == ["begin", "end", "begin", "end"]
+
+
+def test_slow_writes_are_rare_and_never_far_apart(tmp_path):
+    starts = []
+
+    def slow():
+        starts.append(time.monotonic())
+        time.sleep(0.08)
+        return {}
+
+    async def keep():
+        snapshots = Snapshots(tmp_path, lambda: {"s3": slow}, encode)
+        snapshots.touch()
+        keeping = asyncio.create_task(snapshots.keep())
+        await asyncio.sleep(5)
+        keeping.cancel()
+
+    asyncio.run(keep())
+    between = starts[1] - starts[0]
+    assert 2.2 < between < 3.8

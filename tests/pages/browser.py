@@ -40,7 +40,7 @@ os.dup2(read, 3)
 os.dup2(write, 4)
 os.execvp(sys.argv[3], sys.argv[3:])
 """
-WAIT_SECONDS = 15
+WAIT_SECONDS = 60
 
 
 def found() -> str | None:

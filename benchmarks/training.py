@@ -51,12 +51,12 @@ class Case:
 CASES = {
     "full": [
         Case("full fine-tune, MiniLM", "minilm", rows=800, epochs=1, top_layer=False),
-        Case("full fine-tune, DistilBERT size", "distilbert", rows=160, epochs=1, top_layer=False),
+        Case("full fine-tune, DistilBERT size", "distilbert", rows=800, epochs=1, top_layer=False),
     ],
     "top-layer": [
         Case("top layer, 5 epochs, MiniLM", "minilm", rows=320, epochs=5, top_layer=True),
         Case(
-            "top layer, 5 epochs, DistilBERT size", "distilbert", rows=160, epochs=5, top_layer=True
+            "top layer, 5 epochs, DistilBERT size", "distilbert", rows=320, epochs=5, top_layer=True
         ),
     ],
 }

@@ -180,8 +180,8 @@ def _readable_base() -> Iterator[None]:
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TrainingError(
-            f"base: transformers {transformers.__version__} cannot load it: {reason}: choose an "
-            "encoder that it classifies texts with by code of its own, whole and as safetensors"
+            f"base: transformers {transformers.__version__} cannot load it: {reason}: give all of "
+            "its files, with safetensors weights, or an encoder of a kind that transformers knows"
         ) from error
 
 

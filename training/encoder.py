@@ -181,7 +181,8 @@ def _readable_base() -> Iterator[None]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TrainingError(
             f"base: transformers {transformers.__version__} cannot load it: {reason}: give all of "
-            "its files, with safetensors weights, or an encoder of a kind that transformers knows"
+            "its files, with safetensors weights, or an encoder of a kind that transformers knows; "
+            "code that comes with a model is never run"
         ) from error
 
 

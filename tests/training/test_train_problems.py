@@ -228,7 +228,7 @@ def test_weights_that_are_not_the_encoder_s_are_refused(data, base, tmp_path):
     [
         ({"model_type": "unheard-of"}, "unheard-of"),
         ({"model_type": "clip_text_model"}, "CLIPTextConfig"),
-        ({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}, "own"),
+        ({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}, "execut"),
     ],
 )
 def test_a_base_that_transformers_cannot_load_is_refused_in_one_line(
